@@ -1,0 +1,1 @@
+"""Settings, routes, schedules and logging: read once, by the composition root in workers."""

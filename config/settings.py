@@ -1,0 +1,56 @@
+"""Every setting, read once from the environment (STRONGROOM_*) by the composition root."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+class Settings(BaseSettings):
+    """What can be set. The names below, in capitals and with the prefix STRONGROOM_, are the environment variables."""
+
+    model_config = SettingsConfigDict(env_prefix="STRONGROOM_", extra="forbid", frozen=True)
+
+    data_dir: Path = Field(Path("data"), description="The data folder. Everything the service keeps lies below it.")
+    broker_url: SecretStr | None = Field(
+        None, description="A Redis or Valkey to use in place of the embedded one: redis://:password@host:6379/0"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="A database in place of SQLite in the data folder: postgresql+psycopg://user:password@host/name"
+    )
+    tree: Literal["all", "latest", "none"] = Field(
+        "all", description="Which versions stand as files under documentation/ for other programs."
+    )
+    codec: Literal["gzip-fast", "gzip-best", "zstd", "none"] = Field(
+        "gzip-fast", description="How a document is encoded on arrival."
+    )
+    max_document_bytes: int = Field(GIB, ge=KIB, description="The largest document, in plain bytes.")
+    max_attempts: int = Field(5, ge=1, le=100, description="How often a job is tried before it is put into quarantine.")
+    short_concurrency: int = Field(2, ge=1, le=256, description="Processes of the worker for short jobs (stores).")
+    long_concurrency: int = Field(1, ge=1, le=64, description="Processes of the worker for long jobs (verify, the tree).")
+    flower_port: int = Field(0, ge=0, le=65535, description="Flower's port on loopback; 0 takes a free one.")
+    flower_user: str = Field("strongroom", description="The user name that Flower asks for.")
+    flower_password: SecretStr | None = Field(
+        None, description="Flower's password; without it one is made and kept in the data folder, readable by its owner only."
+    )
+    grace_period_s: int = Field(60, ge=1, description="Seconds a running job may go on after a stop was asked for.")
+    log_format: Literal["text", "json"] = Field("text", description="How log lines look.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least important line that is logged.")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
+    @cached_property
+    def catalogue_url(self) -> str:
+        """The database's URL: the one that was set, else SQLite in the data folder."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'metadata' / 'catalogue.db'}"

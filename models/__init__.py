@@ -1,0 +1,1 @@
+"""SQLModel tables, the one engine, queries and migrations."""

@@ -1,0 +1,1 @@
+"""The engine: segments, codecs, documents, the tree, integrity."""

@@ -1,0 +1,190 @@
+"""The messages that cross the queue and what comes back: released once, then they only gain fields with defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from strongroom.errors import InvalidMessage, MessageTooNew
+from strongroom.result import Problem
+
+CONTRACT = 1
+"""The newest contract this release understands. A worker refuses a message of a newer one."""
+
+INLINE_LIMIT_BYTES = 256 * 1024
+"""The largest document a message may carry itself; larger ones go through the inbox (claim check)."""
+
+IfExists = Literal["revise", "refuse"]
+"""What to do when the version is stored with other content: add a revision, or refuse."""
+
+RequestId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{7,63}$", description="Names the job; unique.")]
+InboxName = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{7,63}\.inbox$", description="A file in the inbox folder.")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+M = TypeVar("M", bound="_Contract")
+
+
+class _Contract(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DocumentOptions(_Contract):
+    """What the producer says about a document. Empty fields are taken from the document itself."""
+
+    library_id: str | None = Field(None, description="Such as /owner/name; default: the document's own.")
+    version: str | None = Field(None, description="Such as 3.1.3; default: the document's own.")
+    sort_as: str | None = Field(None, max_length=1024, description="Order this version as if it had this name.")
+    if_exists: IfExists = Field("revise", description="When the version is there with other content.")
+    source: str | None = Field(None, max_length=4096, description="Where it was downloaded from.")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Kept with the version as it is.")
+
+
+class InlineDocument(DocumentOptions):
+    """A document inside a message. ``text`` keeps the exact bytes; ``content`` is written compactly in UTF-8."""
+
+    text: str | None = Field(None, description="The document's exact JSON text.")
+    content: dict[str, Any] | None = Field(None, description="The document as a JSON object.")
+
+
+class StagedDocument(DocumentOptions):
+    """One document of an inbox file: where it lies and what its bytes hash to (as staged, packed or not)."""
+
+    name: str = Field("", max_length=4096, description="What the producer calls it, such as a file name.")
+    offset: int = Field(ge=0)
+    length: int = Field(ge=0)
+    sha256: Sha256
+
+
+class Manifest(_Contract):
+    """What stands at the end of an inbox file. A file with a complete manifest is an accepted job."""
+
+    contract: int = Field(CONTRACT, ge=1)
+    request_id: RequestId
+    receipt: bool = Field(False, description="Write a receipt file when the job has ended.")
+    documents: list[StagedDocument]
+
+
+class StoreMessage(_Contract):
+    """The arguments of ``strongroom.store``: an inbox file, or one document, or a few, inside the message."""
+
+    contract: int = Field(CONTRACT, ge=1)
+    request_id: RequestId | None = Field(None, description="Default: the Celery task id.")
+    inbox: InboxName | None = Field(None, description="A file that the client staged.")
+    documents: list[InlineDocument] = Field(default_factory=list, max_length=1000)
+    text: str | None = Field(None, description="One document's exact JSON text.")
+    content: dict[str, Any] | None = Field(None, description="One document as a JSON object.")
+    library_id: str | None = None
+    version: str | None = None
+    sort_as: str | None = Field(None, max_length=1024)
+    if_exists: IfExists = "revise"
+    source: str | None = Field(None, max_length=4096)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    receipt: bool = Field(False, description="Write a receipt file when the job has ended.")
+
+
+class VerifyMessage(_Contract):
+    """The arguments of ``strongroom.verify``: everything, a library, or one version."""
+
+    contract: int = Field(CONTRACT, ge=1)
+    request_id: RequestId | None = None
+    library_id: str | None = None
+    version: str | None = None
+    receipt: bool = False
+
+
+class ErrorInfo(_Contract):
+    """An error as data: see docs/reference/errors.md for the codes."""
+
+    code: str
+    message: str
+    hint: str
+    category: str = "unknown"
+    retryable: bool = False
+    context: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, problem: Problem) -> ErrorInfo:
+        """Return the problem without its cause and time."""
+        return cls(
+            code=problem.code,
+            message=problem.message,
+            hint=problem.hint,
+            category=problem.category,
+            retryable=problem.retryable,
+            context=problem.context,
+        )
+
+
+class DocumentReceipt(_Contract):
+    """What became of one document. ``size_bytes`` counts plain bytes, ``stored_bytes`` those on disk."""
+
+    name: str = ""
+    status: Literal["stored", "unchanged", "failed"]
+    library_id: str | None = None
+    version: str | None = None
+    revision: int | None = None
+    content_sha256: str | None = None
+    size_bytes: int | None = None
+    stored_bytes: int | None = None
+    error: ErrorInfo | None = None
+
+
+class StoreReceipt(_Contract):
+    """What became of a store job: one entry a document, in the order they were sent."""
+
+    request_id: str
+    state: Literal["done", "failed", "quarantined"]
+    documents: list[DocumentReceipt] = Field(default_factory=list)
+    error: ErrorInfo | None = None
+
+
+class Damage(_Contract):
+    """A version whose stored bytes do not hold what was promised."""
+
+    library_id: str
+    version: str
+    revision: int
+    code: str
+    message: str
+    segment: str
+    offset: int
+    length: int
+
+
+class Finding(_Contract):
+    """Something out of step that is not a version's own bytes: an index, a file of the tree."""
+
+    code: str
+    path: str
+    message: str
+
+
+class VerifyReceipt(_Contract):
+    """What a verification found. ``checked`` counts versions, ``read_bytes`` what was read from disk."""
+
+    request_id: str = ""
+    checked: int
+    read_bytes: int
+    damaged: list[Damage]
+    findings: list[Finding] = Field(default_factory=list)
+
+
+def parse_message(kind: type[M], fields: dict[str, Any]) -> M:
+    """Return the message, checked.
+
+    Raises:
+        MessageTooNew: its contract is newer than this release's.
+        InvalidMessage: a field is unknown, missing or of the wrong type.
+    """
+    contract = fields.get("contract", CONTRACT)
+    if isinstance(contract, int) and contract > CONTRACT:
+        raise MessageTooNew(f"The message follows contract {contract}; this worker knows {CONTRACT}.")
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidMessage(_describe(error)) from None
+
+
+def _describe(error: ValidationError) -> str:
+    faults = (f"{'.'.join(str(part) for part in fault['loc']) or 'message'}: {fault['msg']}" for fault in error.errors()[:5])
+    return "; ".join(faults)

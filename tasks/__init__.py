@@ -1,0 +1,1 @@
+"""Celery tasks, thin: parse the message, call the engine, return the receipt."""

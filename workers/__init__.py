@@ -1,0 +1,1 @@
+"""The Celery app, the composition root, the supervisor and the command line."""
