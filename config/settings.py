@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     )
     grace_period_s: int = Field(60, ge=1, description="Seconds a running job may go on after a stop was asked for.")
     log_format: Literal["text", "json"] = Field("text", description="How log lines look.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least important line that is logged.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least important line that is logged."
+    )
 
     @field_validator("data_dir")
     @classmethod

@@ -1,0 +1,1 @@
+"""What crosses the boundary: contracts, errors, Result and the producers' client."""
