@@ -1,0 +1,118 @@
+"""The one place that builds the SQL engine, and what a transaction promises."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
+
+from strongroom import durable
+from strongroom.errors import CatalogueBusy, ConfigurationError, DataFolderError, DiskFull, PermissionRefused, StorageError
+
+BUSY_TIMEOUT_S = 30
+
+
+class Database:
+    """A catalogue. Transactions are short and hold no file I/O: SQLite has one writer.
+
+    A process that forks makes its own Database afterwards; connections never cross a fork.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open lazily: the first transaction connects.
+
+        Raises:
+            ConfigurationError: the URL names no database that can be used.
+        """
+        self.url = url
+        try:
+            self.engine = _build(url)
+        except (NoSuchModuleError, ValueError, ImportError) as error:
+            raise ConfigurationError("STRONGROOM_DATABASE_URL cannot be used: sqlite and postgresql+psycopg are.") from error
+        except DBAPIError as error:
+            raise translated(error) from error
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is SQLite."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent snapshot."""
+        with _translation(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, name: str = "catalogue") -> Iterator[Connection]:
+        """One transaction, durable when the block has been left; nothing of it happened when the block raises.
+
+        Raises:
+            CatalogueBusy: another writer held the database for BUSY_TIMEOUT_S, or the connection dropped.
+            DiskFull, PermissionRefused: the database could not write.
+        """
+        with _translation(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+            durable.step(f"{name}: commit")
+        durable.step(f"{name}: committed")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _build(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=5)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None}, pool_size=5)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """FULL, because WAL with NORMAL loses acknowledged commits when the power goes (sqlite.org/pragma.html)."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-8000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take the lock at once: a reader that turns writer later would fail without waiting."""
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _translation() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise translated(error) from error
+
+
+def translated(error: DBAPIError) -> StorageError:
+    """Return the StorageError that says what to do about a database's error."""
+    text = str(error.orig).lower()
+    if "locked" in text or "busy" in text or error.connection_invalidated:
+        return CatalogueBusy(f"The catalogue is busy: {error.orig}.")
+    if "full" in text:
+        return DiskFull(f"The catalogue cannot grow: {error.orig}.")
+    if "readonly" in text or "unable to open" in text or "permission denied" in text:
+        return PermissionRefused(f"The catalogue cannot be used: {error.orig}.")
+    if "no such table" in text or "no such column" in text or _undefined(error):
+        return DataFolderError("The catalogue lacks its tables.", "`strongroom up` brings the catalogue to this release.")
+    if isinstance(error, OperationalError) and not isinstance(error.orig, sqlite3.Error):
+        return CatalogueBusy("The database does not answer.", "Check that it runs and that STRONGROOM_DATABASE_URL is right.")
+    return StorageError(f"The catalogue refused: {error.orig}.")
+
+
+def _undefined(error: DBAPIError) -> bool:
+    original: Any = error.orig  # psycopg's errors carry SQLSTATE; sqlite3's do not
+    return isinstance(error, ProgrammingError) and getattr(original, "sqlstate", "") in {"42P01", "42703"}

@@ -1,0 +1,128 @@
+"""The ledger of jobs: each job has a row, and what it did is recorded in the commit that did it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, insert, select, update
+
+from models.tables import Job, table_of
+
+_JOB = table_of(Job)
+
+State = Literal["queued", "running", "retrying", "parked", "done", "failed", "quarantined", "cancelled"]
+ENDED: frozenset[State] = frozenset({"done", "failed", "quarantined", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as the ledger knows it. Times are UTC; ``owner`` names the process that runs it."""
+
+    job_id: str
+    kind: str
+    subject: str
+    state: State
+    priority: int
+    asked_by: str
+    attempts: int
+    owner: str
+    payload: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    due_at: datetime | None
+    outcome: Mapping[str, Any] | None  # JSON: the receipt's counts
+    error: Mapping[str, Any] | None  # JSON: contracts.ErrorInfo
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.state in ENDED
+
+
+_COLUMNS = [_JOB.c[name] for name in JobRow.__slots__]
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job as it is first heard of."""
+
+    job_id: str
+    kind: str
+    payload: str = ""
+    subject: str = ""
+    asked_by: str = "producer"
+
+
+def begin_attempt(connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime) -> dict[str, JobRow]:
+    """Count one more attempt of each job that has not ended, before it runs, and make ``owner`` its runner.
+
+    Counting first is what stops a job that kills its worker. Returns the rows as they are afterwards; a job that had ended
+    comes back unchanged, with its outcome.
+    """
+    ids = [job.job_id for job in jobs]
+    there = find_jobs(connection, ids)
+    fresh = [_first_row(job, owner, now) for job in jobs if job.job_id not in there]
+    if fresh:
+        connection.execute(insert(_JOB), fresh)
+    again = [name for name, row in there.items() if not row.ended]
+    if again:
+        values = {"state": "running", "owner": owner, "started_at": now, "due_at": None, "attempts": _JOB.c.attempts + 1}
+        connection.execute(update(_JOB).where(_JOB.c.job_id.in_(again)).values(values))
+    return find_jobs(connection, ids)
+
+
+def _first_row(job: NewJob, owner: str, now: datetime) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "kind": job.kind,
+        "payload": job.payload,
+        "subject": job.subject,
+        "asked_by": job.asked_by,
+        "state": "running",
+        "owner": owner,
+        "attempts": 1,
+        "created_at": now,
+        "started_at": now,
+    }
+
+
+def end_job(  # the columns of one update
+    connection: Connection,
+    job_id: str,
+    state: State,
+    now: datetime,
+    *,
+    subject: str | None = None,
+    outcome: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> None:
+    """Record how a job ended. Called in the transaction of the work's own rows, so that both are true or neither."""
+    values: dict[str, Any] = {"state": state, "finished_at": now, "outcome": outcome, "error": error, "owner": ""}
+    if subject is not None:
+        values["subject"] = subject
+    connection.execute(update(_JOB).where(_JOB.c.job_id == job_id).values(values))
+
+
+def postpone_job(connection: Connection, job_id: str, due_at: datetime, error: Mapping[str, Any]) -> None:
+    """Record that a job failed in a way that waiting can heal, and when it runs again."""
+    values = {"state": "retrying", "due_at": due_at, "error": error, "owner": ""}
+    connection.execute(update(_JOB).where(_JOB.c.job_id == job_id).values(values))
+
+
+def find_jobs(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobRow]:
+    """Return the rows of those jobs that the ledger knows."""
+    rows = connection.execute(select(*_COLUMNS).where(_JOB.c.job_id.in_(list(job_ids))))
+    return {row[0]: JobRow(*row) for row in rows}
+
+
+def list_jobs(connection: Connection, states: Sequence[State] = (), limit: int = 100) -> Iterator[JobRow]:
+    """Yield jobs, newest first; only those in the given states when any are given."""
+    query = select(*_COLUMNS).order_by(_JOB.c.created_at.desc(), _JOB.c.job_id.desc()).limit(limit)
+    if states:
+        query = query.where(_JOB.c.state.in_(states))
+    for row in connection.execute(query):
+        yield JobRow(*row)

@@ -1,0 +1,80 @@
+"""The library rows: sums and the latest version, kept by the commit so that reading them costs nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from models.rows import LIBRARY_FACTS, NewVersion
+from models.tables import Library, table_of
+
+_LIBRARY = table_of(Library)
+_SUMS = ("total_versions", "total_size_bytes", "compressed_size_bytes")
+_LATEST = ("latest_rank", "latest_key", "latest_at", "latest_version")
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentVersion:
+    """The current revision of a version, as far as a commit must know it."""
+
+    version_id: str
+    library_id: str
+    revision: int
+    content_sha256: str
+    size_bytes: int
+    stored_bytes: int
+
+
+def update_libraries(connection: Connection, added: Sequence[NewVersion], superseded: Sequence[CurrentVersion]) -> None:
+    """Add the new versions to their libraries' sums, take the superseded ones out, and move ``latest`` where it must."""
+    groups: dict[str, list[NewVersion]] = defaultdict(list)
+    for new in added:
+        groups[new.library_id].append(new)
+    gone: dict[str, list[CurrentVersion]] = defaultdict(list)
+    for old in superseded:
+        gone[old.library_id].append(old)
+    if not groups:
+        return
+    rows = connection.execute(select(_LIBRARY).where(_LIBRARY.c.library_id.in_(sorted(groups)))).mappings()
+    there = {row["library_id"]: dict(row) for row in rows}
+    changed = [_changed(there.get(name), versions, gone[name]) for name, versions in groups.items()]
+    fresh = [row for row in changed if row["library_id"] not in there]
+    if fresh:
+        connection.execute(insert(_LIBRARY), fresh)
+    known = [{"key": row.pop("library_id"), **row} for row in changed if row["library_id"] in there]
+    if known:
+        columns: dict[str, Any] = {name: bindparam(name) for name in (*LIBRARY_FACTS, *_SUMS, *_LATEST, "updated_at")}
+        connection.execute(update(_LIBRARY).where(_LIBRARY.c.library_id == bindparam("key")).values(columns), known)
+
+
+def _changed(row: dict[str, Any] | None, added: Sequence[NewVersion], gone: Sequence[CurrentVersion]) -> dict[str, Any]:
+    new = dict(row) if row else _empty(added[0])
+    new["total_versions"] += len(added) - len(gone)
+    new["total_size_bytes"] += sum(one.size_bytes for one in added) - sum(one.size_bytes for one in gone)
+    new["compressed_size_bytes"] += sum(one.stored_bytes for one in added) - sum(one.stored_bytes for one in gone)
+    latest = max(added, key=_order)
+    if row is None or _order(latest) >= (row["latest_rank"], row["latest_key"], row["latest_at"]):
+        new.update(dict(zip(_LATEST, (*_order(latest), latest.version), strict=True)))
+        new.update(_facts(latest.library))
+    new["updated_at"] = max(one.stored_at for one in added)
+    return new
+
+
+def _order(version: NewVersion) -> tuple[int, str, datetime]:
+    return (version.order_rank, version.order_key, version.stored_at)
+
+
+def _empty(first: NewVersion) -> dict[str, Any]:
+    texts = dict.fromkeys(LIBRARY_FACTS, "")
+    sums = dict.fromkeys(_SUMS, 0)
+    unknown = {"trust_score": None, "star_count": None}
+    return {**texts, **unknown, **sums, "library_id": first.library_id, "created_at": first.stored_at}
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in LIBRARY_FACTS if name in facts}

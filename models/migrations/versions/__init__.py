@@ -1,0 +1,1 @@
+"""One file a migration; the names say the order."""
