@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select, update
@@ -61,11 +61,11 @@ def versions_in_segment(connection: Connection, segment_sha256: str) -> list[Sto
     return [_stored_version(row) for row in connection.execute(_versions(_OBJECT.c.segment_sha256 == segment_sha256))]
 
 
-def list_libraries(connection: Connection, library_id: str | None = None) -> Iterator[LibraryRow]:
-    """Yield the libraries by name."""
+def list_libraries(connection: Connection, library_ids: Collection[str] | None = None) -> Iterator[LibraryRow]:
+    """Yield the libraries by name; those named, when some are."""
     query = select(_LIBRARY).order_by(_LIBRARY.c.library_id)
-    if library_id is not None:
-        query = query.where(_LIBRARY.c.library_id == library_id)
+    if library_ids is not None:
+        query = query.where(_LIBRARY.c.library_id.in_(library_ids))
     for row in connection.execution_options(yield_per=_BATCH).execute(query).mappings():
         yield LibraryRow(
             row["library_id"],
@@ -85,6 +85,16 @@ def list_segments(connection: Connection) -> list[tuple[str, int]]:
     return [(row[0], row[1]) for row in connection.execute(query.order_by(_SEGMENT.c.segment_sha256))]
 
 
+def list_places(connection: Connection, segment_sha256: str) -> list[Place]:
+    """Return the places that the catalogue knows in a segment."""
+    return [Place(*row) for row in connection.execute(select(*_PLACE).where(_OBJECT.c.segment_sha256 == segment_sha256))]
+
+
+def count_versions(connection: Connection) -> int:
+    """Return how many current versions there are."""
+    return int(connection.scalar(select(func.sum(_LIBRARY.c.total_versions))) or 0)
+
+
 def totals(connection: Connection) -> tuple[int, int, int, int]:
     """Return how many libraries and versions there are, and their plain and stored bytes."""
     columns = _LIBRARY.c
@@ -96,6 +106,12 @@ def totals(connection: Connection) -> tuple[int, int, int, int]:
 def outside_tree(connection: Connection, limit: int) -> list[StoredVersion]:
     """Return current versions that the tree does not show yet, oldest first."""
     query = _versions(_VERSION.c.current, ~_VERSION.c.in_tree).order_by(_VERSION.c.version_id).limit(limit)
+    return [_stored_version(row) for row in connection.execute(query)]
+
+
+def unshown(connection: Connection, file_paths: Collection[str]) -> list[StoredVersion]:
+    """Return those of these versions that the tree does not show yet."""
+    query = _versions(_VERSION.c.file_path.in_(file_paths), _VERSION.c.current, ~_VERSION.c.in_tree)
     return [_stored_version(row) for row in connection.execute(query)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -16,8 +16,8 @@ from models.tables import Segment, StoredObject, Version, new_version_id, table_
 _VERSION, _SEGMENT, _OBJECT = (table_of(kind) for kind in (Version, Segment, StoredObject))
 
 
-class ContentVanished(Exception):
-    """A content that was known when the store began has been condemned since: store it afresh."""
+class Outdated(Exception):
+    """What a store read before its commit no longer holds: a content was condemned, or a version changed. Store it afresh."""
 
 
 def commit_store(connection: Connection, segments: Sequence[NewSegment], versions: Sequence[NewVersion]) -> list[Committed]:
@@ -27,12 +27,13 @@ def commit_store(connection: Connection, segments: Sequence[NewSegment], version
     ``refused`` when it asks for that. Runs inside the caller's write transaction.
 
     Raises:
-        ContentVanished: a version relies on a content that the catalogue no longer offers.
+        Outdated: a version relies on a content that the catalogue no longer offers, or would be added though the disk does
+            not know of it.
     """
     fresh = {place.content_sha256 for segment in segments for place in segment.places}
     relied_on = {version.content_sha256 for version in versions} - fresh
     if relied_on - known_places(connection, relied_on).keys():
-        raise ContentVanished
+        raise Outdated
     _add_segments(connection, segments, versions)
     answers: dict[int, Committed] = {}
     for turn in _rounds(versions):
@@ -54,9 +55,11 @@ def _rounds(versions: Sequence[NewVersion]) -> list[dict[int, NewVersion]]:
 
 
 def _commit_round(connection: Connection, versions: Mapping[int, NewVersion]) -> dict[int, Committed]:
-    current = _current(connection, {new.file_path for new in versions.values()})
+    current = current_versions(connection, {new.file_path for new in versions.values()})
     answers = {index: _decide(new, current.get(new.file_path)) for index, new in versions.items()}
     added = [(versions[index], answer) for index, answer in answers.items() if answer.status == "stored"]
+    if not all(new.recorded for new, _ in added):
+        raise Outdated
     superseded = [current[new.file_path] for new, _ in added if new.file_path in current]
     update_libraries(connection, [new for new, _ in added], superseded)
     if superseded:
@@ -77,7 +80,8 @@ def _decide(new: NewVersion, old: CurrentVersion | None) -> Committed:
     return Committed("stored", old.revision + 1, new_version_id())
 
 
-def _current(connection: Connection, file_paths: set[str]) -> dict[str, CurrentVersion]:
+def current_versions(connection: Connection, file_paths: Iterable[str]) -> dict[str, CurrentVersion]:
+    """Return the current revision of each version that is there, by its path in the tree."""
     columns = _VERSION.c
     query = select(
         columns.file_path,
@@ -130,5 +134,5 @@ def _version_row(new: NewVersion, answer: Committed) -> dict[str, Any]:
         "created_at": new.stored_at,
         "download_source": new.source,
         "details": dict(new.details),
-        "in_tree": new.in_tree,
+        "in_tree": False,
     }

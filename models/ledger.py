@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select, update
@@ -57,22 +57,33 @@ class NewJob:
     asked_by: str = "producer"
 
 
-def begin_attempt(connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime) -> dict[str, JobRow]:
-    """Count one more attempt of each job that has not ended, before it runs, and make ``owner`` its runner.
+def begin_attempts(
+    connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime, is_alive: Callable[[str], bool]
+) -> dict[str, JobRow]:
+    """Count one more attempt of each job and make ``owner`` its runner, before anything of it runs.
 
-    Counting first is what stops a job that kills its worker. Returns the rows as they are afterwards; a job that had ended
-    comes back unchanged, with its outcome.
+    Counting first is what stops a job that kills its worker. Returns the rows of the jobs that are ``owner``'s now; a job that
+    has ended, or that a living process runs already, is not among them.
     """
-    ids = [job.job_id for job in jobs]
-    there = find_jobs(connection, ids)
-    fresh = [_first_row(job, owner, now) for job in jobs if job.job_id not in there]
-    if fresh:
-        connection.execute(insert(_JOB), fresh)
-    again = [name for name, row in there.items() if not row.ended]
+    there = find_jobs(connection, [job.job_id for job in jobs])
+    fresh = _insert_new(connection, [job for job in jobs if job.job_id not in there], owner, now)
+    again = [name for name, row in there.items() if not row.ended and not (row.state == "running" and is_alive(row.owner))]
     if again:
         values = {"state": "running", "owner": owner, "started_at": now, "due_at": None, "attempts": _JOB.c.attempts + 1}
         connection.execute(update(_JOB).where(_JOB.c.job_id.in_(again)).values(values))
-    return find_jobs(connection, ids)
+    return find_jobs(connection, fresh + again)
+
+
+def begin_new(connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime) -> set[str]:
+    """Make ``owner`` the runner of those jobs that the ledger has never heard of; return their ids."""
+    there = find_jobs(connection, [job.job_id for job in jobs])
+    return set(_insert_new(connection, [job for job in jobs if job.job_id not in there], owner, now))
+
+
+def _insert_new(connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime) -> list[str]:
+    if jobs:
+        connection.execute(insert(_JOB), [_first_row(job, owner, now) for job in jobs])
+    return [job.job_id for job in jobs]
 
 
 def _first_row(job: NewJob, owner: str, now: datetime) -> dict[str, Any]:
@@ -107,10 +118,33 @@ def end_job(  # the columns of one update
     connection.execute(update(_JOB).where(_JOB.c.job_id == job_id).values(values))
 
 
-def postpone_job(connection: Connection, job_id: str, due_at: datetime, error: Mapping[str, Any]) -> None:
-    """Record that a job failed in a way that waiting can heal, and when it runs again."""
-    values = {"state": "retrying", "due_at": due_at, "error": error, "owner": ""}
+def postpone_job(
+    connection: Connection, job_id: str, due_at: datetime, error: Mapping[str, Any], *, counted: bool = True
+) -> None:
+    """Record that a job failed in a way that waiting can heal, and when it runs again.
+
+    Not ``counted``: the job is innocent (the disk is full), it is parked and its attempt does not bring it nearer to quarantine.
+    """
+    values: dict[str, Any] = {"state": "retrying", "due_at": due_at, "error": error, "owner": ""}
+    if not counted:
+        values |= {"state": "parked", "attempts": _JOB.c.attempts - 1}
     connection.execute(update(_JOB).where(_JOB.c.job_id == job_id).values(values))
+
+
+def queue_again(connection: Connection, now: datetime, patience: timedelta, is_alive: Callable[[str], bool]) -> list[JobRow]:
+    """Take the jobs that nobody runs though they should run, mark them queued, and return them, to be sent again.
+
+    Those are jobs whose time has come, and running ones whose process is gone. A job that was sent again is left alone for
+    ``patience``: its message may wait in a long queue.
+    """
+    running = select(*_COLUMNS).where(_JOB.c.state == "running")
+    due = select(*_COLUMNS).where(_JOB.c.state.in_(("queued", "retrying", "parked")), _JOB.c.due_at <= now).limit(1000)
+    lost = [row for row in (JobRow(*found) for found in connection.execute(running)) if not is_alive(row.owner)]
+    lost += [JobRow(*found) for found in connection.execute(due)]
+    if lost:
+        values = {"state": "queued", "owner": "", "due_at": now + patience}
+        connection.execute(update(_JOB).where(_JOB.c.job_id.in_([row.job_id for row in lost])).values(values))
+    return lost
 
 
 def find_jobs(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobRow]:

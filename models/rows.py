@@ -48,7 +48,10 @@ class NewSegment:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A version to add, whose content is in a new segment or already known."""
+    """A version to add, whose content is in a new segment or already known.
+
+    ``recorded``: the disk knows of it too (a segment's index or the journal), so that a rebuild finds it again.
+    """
 
     library_id: str
     version: str
@@ -63,7 +66,7 @@ class NewVersion:
     source: str = ""
     library: Mapping[str, str | int | float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)  # a JSON object of the producer's: any shape
-    in_tree: bool = False
+    recorded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

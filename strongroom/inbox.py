@@ -7,6 +7,7 @@ A ``*.part`` file is not: its writer died, and it is swept.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -99,7 +100,8 @@ class InboxWriter:
 
     def abort(self) -> None:
         """Remove what was staged; harmless after ``commit``."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # closing tries to write what a full disk refused before
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -174,7 +176,15 @@ class _Extent(io.RawIOBase):
     """Part of a file, read by position: the descriptor is shared and keeps its own place."""
 
     def __init__(self, descriptor: int, offset: int, length: int) -> None:
-        self._descriptor, self._offset, self._end = descriptor, offset, offset + length
+        self._descriptor, self._start, self._offset, self._end = descriptor, offset, offset, offset + length
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: self._start, io.SEEK_CUR: self._offset, io.SEEK_END: self._end}[whence]
+        self._offset = max(self._start, base + offset)
+        return self._offset - self._start
 
     def readable(self) -> bool:
         return True

@@ -1,0 +1,153 @@
+"""How stored bytes are encoded: a table of codecs, all streaming, each object a stream of its own that a plain tool unpacks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from backports import zstd
+from isal import isal_zlib
+
+from strongroom.errors import ConfigurationError, IntegrityError
+
+PIECE_BYTES = 1 << 20
+_GZIP = 31  # zlib's wbits for a gzip header and trailer; the header's time stays 0, so equal content gives equal bytes
+
+
+class Compressor(Protocol):
+    """What zlib's, isal's and zstd's compressors have in common."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """Take some plain bytes, return some stored bytes."""
+
+    def flush(self) -> bytes:
+        """Return the rest."""
+
+
+class Decompressor(Protocol):
+    """What the decompressors below have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream has ended."""
+
+    def decompress(self, data: bytes, /, max_length: int) -> bytes:
+        """Take some stored bytes, return at most ``max_length`` plain ones; the rest come with further calls."""
+
+
+class _Stored:
+    """No compression."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """One way to write: its format says how to read it back. ``whole`` encodes a document in one call."""
+
+    format: str
+    whole: Callable[[bytes], bytes]
+    stream: Callable[[], Compressor]
+
+
+ENCODERS = {
+    # Of isal's levels, on 214 real documents: 3 ran at 390 MB/s and saved over 60 % of every one; 2 at 650 MB/s, 59.7 % of one.
+    "gzip-fast": Encoder(
+        "gzip",
+        lambda data: isal_zlib.compress(data, 3, _GZIP),
+        lambda: isal_zlib.compressobj(3, isal_zlib.DEFLATED, _GZIP),
+    ),
+    "gzip-best": Encoder(
+        "gzip",
+        lambda data: zlib.compress(data, 9, _GZIP),
+        lambda: zlib.compressobj(9, zlib.DEFLATED, _GZIP),
+    ),
+    "zstd": Encoder("zstd", lambda data: zstd.compress(data, 12), lambda: zstd.ZstdCompressor(12)),
+    "none": Encoder("none", lambda data: data, _Stored),
+}
+
+
+def encoder_of(name: str) -> Encoder:
+    """Return the encoder of that name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    try:
+        return ENCODERS[name]
+    except KeyError:
+        raise ConfigurationError(f"There is no codec {name!r}: choose one of {', '.join(ENCODERS)}.") from None
+
+
+def decode(pieces: Iterator[bytes], stored_format: str) -> Iterator[bytes]:
+    """Yield the plain bytes of stored ones in pieces of at most 1 MiB. What goes in has been verified already.
+
+    Raises:
+        IntegrityError: the stream is not of that format, ends early or goes on after its end.
+    """
+    if stored_format == "none":
+        yield from pieces
+        return
+    try:
+        yield from _decode_stream(pieces, stored_format)
+    except _UNPACKING as error:
+        raise IntegrityError(f"The stored bytes do not unpack: {error}.") from error
+
+
+def decode_whole(stored: bytes, stored_format: str) -> bytes:
+    """Return the plain bytes of a small object, already verified.
+
+    Raises:
+        IntegrityError: as ``decode``.
+    """
+    if stored_format == "gzip":
+        try:
+            return isal_zlib.decompress(stored, _GZIP)
+        except _UNPACKING as error:
+            raise IntegrityError(f"The stored bytes do not unpack: {error}.") from error
+    return b"".join(decode(iter((stored,)), stored_format))
+
+
+def _decode_stream(pieces: Iterator[bytes], stored_format: str) -> Iterator[bytes]:
+    decompressor = _decompressor(stored_format)
+    for piece in pieces:
+        if decompressor.eof:
+            raise IntegrityError("Stored bytes go on after the end of their stream.")
+        plain = decompressor.decompress(piece, max_length=PIECE_BYTES)
+        while plain:
+            yield plain
+            plain = b"" if decompressor.eof else decompressor.decompress(b"", max_length=PIECE_BYTES)
+    if not decompressor.eof:
+        raise IntegrityError("The stored bytes end before their stream does.")
+
+
+def _decompressor(stored_format: str) -> Decompressor:
+    if stored_format == "gzip":
+        return _Gunzip()
+    if stored_format == "zstd":
+        return zstd.ZstdDecompressor()
+    raise IntegrityError(f"This release cannot read the format {stored_format!r}.", "Read it with the release that wrote it.")
+
+
+_UNPACKING: Any = (zlib.error, isal_zlib.error, zstd.ZstdError, EOFError)  # isal has no types
+
+
+class _Gunzip:
+    """One gzip member, unpacked a bounded piece at a time: isal keeps what it has not unpacked yet."""
+
+    def __init__(self) -> None:
+        self._inner = isal_zlib.decompressobj(_GZIP)
+        self.eof = False
+
+    def decompress(self, data: bytes, /, max_length: int) -> bytes:
+        plain: bytes = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self.eof = self._inner.eof
+        if self._inner.unused_data:
+            raise IntegrityError("Stored bytes go on after the end of their stream.")
+        return plain

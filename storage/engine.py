@@ -1,0 +1,169 @@
+"""The engine: one data folder, one catalogue, every operation. Synchronous; ``StorageManager`` is its async face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from models.catalogue import find_version, list_libraries, list_versions, totals, unshown
+from models.database import Database
+from models.migrate import upgrade
+from models.rows import LibraryRow, StoredVersion
+from storage.codecs import encoder_of
+from storage.documents import Limits
+from storage.intake import Incoming, tree_path
+from storage.layout import DataFolder
+from storage.read import read_content, stream_content
+from storage.store import Record, Storing
+from storage.tree import Mode, Tree
+from storage.verify import Progress, silent, verify
+from strongroom.contracts import DocumentReceipt, VerifyReceipt
+from strongroom.errors import IntegrityError, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an engine works. ``database_url`` None means SQLite in the data folder."""
+
+    database_url: str | None = None
+    codec: str = "gzip-fast"
+    tree: Mode = "all"
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over everything stored, in bytes; current revisions only."""
+
+    libraries: int
+    versions: int
+    size_bytes: int
+    stored_bytes: int
+
+    @property
+    def compression_ratio(self) -> float:
+        """1 - stored / plain; 0.0 for nothing stored."""
+        return 1 - self.stored_bytes / self.size_bytes if self.size_bytes else 0.0
+
+
+class Engine:
+    """Stores, reads and verifies documents in one data folder.
+
+    Belongs to one process: open it after a fork. Any number of processes may have engines on one folder.
+    """
+
+    def __init__(self, root: Path, options: Options | None = None) -> None:
+        """Take a data folder. Touches nothing; ``create`` or ``open`` does.
+
+        Raises:
+            ConfigurationError: an option that cannot be.
+        """
+        self.options = options or Options()
+        self.folder = DataFolder(root.absolute())
+        encoder = encoder_of(self.options.codec)
+        self.database = Database(self.options.database_url or f"sqlite:///{self.folder.metadata / 'catalogue.db'}")
+        self.tree = Tree(self.folder, self.database, self.options.tree)
+        self._storing = Storing(self.folder, self.database, encoder, self.options.limits)
+
+    def create(self) -> Self:
+        """Make the data folder and bring its catalogue to this release; complete one that is there.
+
+        Raises:
+            DataFolderError: a newer release made it, or the folder holds other things.
+            PermissionRefused: it cannot be written.
+        """
+        self.folder.create()
+        upgrade(self.database)
+        return self
+
+    def open(self) -> Self:
+        """Use a data folder that is there.
+
+        Raises:
+            DataFolderError: it is none, or a newer release made it.
+        """
+        self.folder.check()
+        return self
+
+    def close(self) -> None:
+        """Let go of the catalogue."""
+        self._storing.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self.close()
+
+    def store(self, documents: Sequence[Incoming], record: Record | None = None) -> list[DocumentReceipt]:
+        """Store documents durably; see ``Storing.store``. The tree follows by ``tree.catch_up``."""
+        return self._storing.store(documents, record)
+
+    def show(self, receipts: Sequence[DocumentReceipt]) -> None:
+        """Put the stored ones of a few documents into the tree now, without waiting for its turn."""
+        stored = [one for one in receipts if one.status == "stored"]
+        paths = {tree_path(one.library_id, one.version) for one in stored if one.library_id and one.version}
+        if paths and self.options.tree != "none":
+            with self.database.read() as connection:
+                versions = unshown(connection, paths)
+            self.tree.show(versions)
+
+    def find(self, library_id: str, version: str | None = None) -> StoredVersion:
+        """Return the current revision of a version; of the latest when ``version`` is None or ``latest``.
+
+        Raises:
+            NotFound: it is not stored.
+        """
+        path = None if version in {None, "latest"} else tree_path(library_id, str(version))
+        with self.database.read() as connection:
+            found = find_version(connection, library_id, path)
+        if found is None:
+            raise NotFound(f"{library_id} {version or ''}".strip() + " is not stored.")
+        return found
+
+    def read(self, library_id: str, version: str | None = None) -> bytes:
+        """Return a document's plain bytes as they came in, verified.
+
+        Raises:
+            NotFound: it is not stored.
+            IntegrityError: what is on disk is not what was stored.
+        """
+        found = self.find(library_id, version)
+        try:
+            return read_content(self.folder, found.place)
+        except IntegrityError:
+            again = self.find(library_id, version)
+            if again.place == found.place:
+                raise
+            return read_content(self.folder, again.place)  # it was moved between the two reads
+
+    def stream(self, library_id: str, version: str | None = None) -> Iterator[bytes]:
+        """Yield a document's plain bytes, verified, in constant memory.
+
+        Raises:
+            NotFound, IntegrityError: as ``read``; a damaged block ends the stream before anything of it is yielded.
+        """
+        return stream_content(self.folder, self.find(library_id, version).place)
+
+    def versions(self, library_id: str | None = None) -> list[StoredVersion]:
+        """Return the current versions, libraries by name, versions newest first."""
+        with self.database.read() as connection:
+            return list(list_versions(connection, library_id))
+
+    def libraries(self) -> list[LibraryRow]:
+        """Return the libraries by name."""
+        with self.database.read() as connection:
+            return list(list_libraries(connection))
+
+    def totals(self) -> Totals:
+        """Return sums over everything."""
+        with self.database.read() as connection:
+            return Totals(*totals(connection))
+
+    def verify(self, library_id: str | None = None, version: str | None = None, progress: Progress = silent) -> VerifyReceipt:
+        """Read stored bytes again and compare; see ``storage.verify.verify``."""
+        return verify(self.folder, self.database, self.options.tree, (library_id, version), progress)

@@ -1,0 +1,124 @@
+"""A segment's index: lines of JSON that say what is in the segment, so that the disk alone tells everything.
+
+The first line describes the segment, then comes a line for each object and each version, the last holds the SHA-256 of all
+lines before it. docs/reference/disk-format.md specifies it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from models.rows import Place
+from strongroom.errors import IntegrityError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """What the disk remembers of a version. ``library`` are facts about the library, ``details`` the producer's metadata.
+
+    ``refuse_other``: it was not to be added beside other content of the same version; a rebuild must decide likewise.
+    """
+
+    library_id: str
+    version: str
+    content_sha256: str
+    stored_at: datetime
+    sort_as: str = ""
+    refuse_other: bool = False
+    source: str = ""
+    library: Mapping[str, str | int | float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)  # a JSON object of the producer's: any shape
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record without its empty fields."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in fields.items() if value or name in _ALWAYS}
+
+
+_ALWAYS = ("library_id", "version", "content_sha256", "stored_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index as read back."""
+
+    segment_sha256: str
+    size_bytes: int
+    places: tuple[Place, ...]
+    versions: tuple[VersionRecord, ...]
+
+
+def write_index(segment_sha256: str, size_bytes: int, places: Sequence[Place], versions: Iterable[VersionRecord]) -> bytes:
+    """Return the bytes of an index."""
+    head = {"strongroom_index": FORMAT, "segment_sha256": segment_sha256, "size_bytes": size_bytes, "objects": len(places)}
+    lines = [orjson.dumps(head)]
+    lines += [orjson.dumps({"object": _place_as_json(place)}) for place in places]
+    lines += [orjson.dumps({"version": record.as_json()}) for record in versions]
+    body = b"\n".join(lines) + b"\n"
+    return body + orjson.dumps({"index_sha256": hashlib.sha256(body).hexdigest()}) + b"\n"
+
+
+def read_index(path: Path) -> Index:
+    """Read and check an index.
+
+    Raises:
+        IntegrityError: it is missing, cut short, or does not hash to its last line.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise IntegrityError(f"The index {path.name} is missing.", None, {"damage": "index_missing"}) from None
+    body, _, last = data[:-1].rpartition(b"\n")
+    try:
+        if orjson.loads(last)["index_sha256"] != hashlib.sha256(body + b"\n").hexdigest():
+            raise ValueError("its digest does not match")
+        head, *lines = [orjson.loads(line) for line in body.split(b"\n")]
+        if head["strongroom_index"] > FORMAT:
+            raise ValueError(f"format {head['strongroom_index']} is newer than this release")
+        places = tuple(_place(line["object"], head["segment_sha256"]) for line in lines if "object" in line)
+        versions = tuple(record_from_json(line["version"]) for line in lines if "version" in line)
+        return Index(head["segment_sha256"], head["size_bytes"], places, versions)
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"The index {path.name} is damaged: {error}.", None, {"damage": "index_damaged"}) from error
+
+
+def record_from_json(fields: Mapping[str, Any]) -> VersionRecord:
+    """Return the record that ``as_json`` wrote."""
+    return VersionRecord(**{**fields, "stored_at": datetime.fromisoformat(fields["stored_at"])})
+
+
+def _place_as_json(place: Place) -> dict[str, Any]:
+    fields = {
+        "content_sha256": place.content_sha256,
+        "size_bytes": place.size_bytes,
+        "codec": place.codec,
+        "offset": place.offset,
+        "length": place.length,
+        "stored_sha256": place.stored_sha256,
+    }
+    if place.blocks is not None:
+        fields["blocks_sha256"] = [place.blocks[at : at + 32].hex() for at in range(0, len(place.blocks), 32)]
+    return fields
+
+
+def _place(fields: Mapping[str, Any], segment_sha256: str) -> Place:
+    blocks = fields.get("blocks_sha256")
+    return Place(
+        fields["content_sha256"],
+        fields["size_bytes"],
+        fields["codec"],
+        segment_sha256,
+        fields["offset"],
+        fields["length"],
+        fields["stored_sha256"],
+        None if blocks is None else bytes.fromhex("".join(blocks)),
+    )

@@ -1,0 +1,120 @@
+"""The data folder: what lies where, and whether this release may use it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from strongroom import durable
+from strongroom.errors import DataFolderError
+
+FORMAT = 1
+"""The version of the layout. A folder with a higher one is refused: an older program would break its promises."""
+
+_FOLDERS = ("segments", "documentation", "metadata", "inbox", "tmp", "trash", "run", "logs")
+_MARK = "strongroom.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """Paths below the data folder. docs/reference/disk-format.md describes them for other programs."""
+
+    root: Path
+
+    @property
+    def segments(self) -> Path:
+        """Immutable segments, 256 folders by the first two digits of their digest."""
+        return self.root / "segments"
+
+    @property
+    def documentation(self) -> Path:
+        """The tree for other programs: derived."""
+        return self.root / "documentation"
+
+    @property
+    def metadata(self) -> Path:
+        """The catalogue and the journal."""
+        return self.root / "metadata"
+
+    @property
+    def journal(self) -> Path:
+        """What no segment can tell."""
+        return self.metadata / "journal"
+
+    @property
+    def inbox(self) -> Path:
+        """Accepted jobs."""
+        return self.root / "inbox"
+
+    @property
+    def tmp(self) -> Path:
+        """Files being written; whatever a dead process left there is garbage."""
+        return self.root / "tmp"
+
+    @property
+    def run(self) -> Path:
+        """The running service: its state, the broker's socket."""
+        return self.root / "run"
+
+    def segment(self, segment_sha256: str) -> Path:
+        """Where a segment lies."""
+        return self.segments / segment_sha256[:2] / segment_sha256
+
+    def index(self, segment_sha256: str) -> Path:
+        """Where a segment's index lies."""
+        return self.segments / segment_sha256[:2] / f"{segment_sha256}.index"
+
+    def relative(self, path: Path) -> str:
+        """Return a path as it is told to others: below the data folder."""
+        return path.relative_to(self.root).as_posix()
+
+    def exists(self) -> bool:
+        """Whether this is a data folder."""
+        return (self.root / _MARK).is_file()
+
+    def create(self) -> None:
+        """Make the folder, or complete one that is there. Durable; running twice changes nothing.
+
+        Raises:
+            DataFolderError: a newer release made it, or it holds something else.
+            PermissionRefused: it cannot be written.
+        """
+        if self.exists():
+            self.check()
+        elif self.root.is_dir() and any(entry.name not in _FOLDERS for entry in self.root.iterdir()):
+            raise DataFolderError(f"{self.root} holds other things than strongroom's.", "Choose an empty or new folder.")
+        with durable.os_errors(f"cannot prepare the data folder {self.root}"):
+            for name in _FOLDERS:
+                durable.make_folder(self.root / name, "data folder")
+            if not self.exists():
+                self._mark()
+
+    def _mark(self) -> None:
+        part = self.tmp / _MARK
+        with part.open("w", encoding="utf-8") as file:
+            json.dump({"strongroom": "data folder", "format": FORMAT}, file)
+            file.flush()
+            durable.fsync_file(file.fileno(), "data folder")
+        durable.rename(part, self.root / _MARK, "data folder")
+        durable.fsync_folder(self.root, "data folder")
+
+    def check(self) -> None:
+        """Make sure that this release understands the folder.
+
+        Raises:
+            DataFolderError: it is no data folder, or a newer release made it.
+        """
+        try:
+            found = json.loads((self.root / _MARK).read_bytes())["format"]
+        except FileNotFoundError:
+            raise DataFolderError(f"{self.root} is no data folder of strongroom.") from None
+        except (ValueError, KeyError, TypeError):
+            raise DataFolderError(
+                f"{self.root / _MARK} is damaged.", 'It should read {"strongroom": "data folder", "format": 1}.'
+            ) from None
+        if not isinstance(found, int) or found > FORMAT:
+            raise DataFolderError(
+                f"{self.root} has format {found}; this release knows up to {FORMAT}.",
+                "Run the release that made it, or a newer one.",
+            )

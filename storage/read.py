@@ -1,0 +1,106 @@
+"""Read: bytes come out only after they have been found to hash to the recorded digest, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from models.rows import Place
+from storage.codecs import decode, decode_whole
+from storage.layout import DataFolder
+from storage.segments import BLOCK_BYTES
+from strongroom import durable
+from strongroom.errors import IntegrityError
+
+
+def read_content(folder: DataFolder, place: Place) -> bytes:
+    """Return a content whole. Meant for documents of ordinary size; ``stream_content`` needs no memory to speak of.
+
+    Raises:
+        IntegrityError: the stored bytes are missing, cut short or damaged.
+    """
+    if place.blocks is not None:
+        return b"".join(stream_content(folder, place))
+    with _open_segment(folder, place) as descriptor:
+        stored = _read_block(descriptor, place, 0, place.length, bytes.fromhex(place.stored_sha256))
+    plain = decode_whole(stored, place.codec)
+    if len(plain) != place.size_bytes:
+        raise _damaged(place, f"unpack to {len(plain)} bytes, not {place.size_bytes}")
+    return plain
+
+
+def stream_content(folder: DataFolder, place: Place) -> Iterator[bytes]:
+    """Yield a content in pieces of at most 1 MiB; each block of stored bytes is verified before anything of it is yielded.
+
+    Raises:
+        IntegrityError: as ``read_content``, when the damaged block is reached; nothing of that block has been yielded.
+    """
+    digest, size = hashlib.sha256(), 0
+    for piece in decode(stored_blocks(folder, place), place.codec):
+        digest.update(piece)
+        size += len(piece)
+        yield piece
+    if size != place.size_bytes or digest.hexdigest() != place.content_sha256:
+        raise _damaged(place, "unpack to another content than was recorded")
+
+
+def stored_blocks(folder: DataFolder, place: Place) -> Iterator[bytes]:
+    """Yield an object's stored bytes in verified blocks of at most 1 MiB.
+
+    Raises:
+        IntegrityError: as ``read_content``.
+    """
+    digests = place.blocks or bytes.fromhex(place.stored_sha256)
+    with _open_segment(folder, place) as descriptor:
+        for number, at in enumerate(range(0, max(place.length, 1), BLOCK_BYTES)):
+            length = min(BLOCK_BYTES, place.length - at)
+            yield _read_block(descriptor, place, at, length, digests[number * 32 : number * 32 + 32])
+
+
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256."""
+    digest = hashlib.sha256()
+    buffer = bytearray(BLOCK_BYTES)
+    view = memoryview(buffer)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        while count := os.readv(descriptor, [buffer]):
+            digest.update(view[:count])
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _open_segment(folder: DataFolder, place: Place) -> Iterator[int]:
+    path = folder.segment(place.segment_sha256)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise IntegrityError(f"The segment {folder.relative(path)} is missing.", None, {"damage": "missing"}) from None
+    except OSError as error:
+        raise IntegrityError(
+            f"The segment {folder.relative(path)} cannot be read: {error.strerror}.", None, {"damage": "unreadable"}
+        ) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_block(descriptor: int, place: Place, at: int, length: int, digest: bytes) -> bytes:
+    with durable.os_errors(f"cannot read segment {place.segment_sha256}"):
+        block = os.pread(descriptor, length, place.offset + at)
+    if len(block) < length:
+        raise _damaged(place, f"end after {at + len(block)} of {place.length} bytes", "truncated")
+    if hashlib.sha256(block).digest() != digest:
+        raise _damaged(place, f"do not hash to the recorded digest (bytes {at} to {at + length})")
+    return block
+
+
+def _damaged(place: Place, what: str, damage: str = "damaged") -> IntegrityError:
+    where = f"segment {place.segment_sha256[:16]}… at {place.offset}"
+    return IntegrityError(f"The stored bytes in {where} {what}.", None, {"damage": damage, "segment": place.segment_sha256})

@@ -1,0 +1,173 @@
+"""Segments: immutable files of encoded objects, named by the SHA-256 of their bytes, with an index beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from models.rows import NewSegment, Place
+from storage.index import VersionRecord, write_index
+from storage.layout import DataFolder
+from strongroom import durable
+
+BLOCK_BYTES = 1 << 20
+"""Stored bytes a block digest covers: the most that is read before it can be verified."""
+
+_PENDING = ""  # a place's segment until the digest of the whole is known
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An object in memory, ready to be appended."""
+
+    content_sha256: str
+    size_bytes: int
+    codec: str
+    stored: bytes
+    stored_sha256: str
+    blocks: bytes | None
+
+
+def block_digests(stored: bytes) -> bytes | None:
+    """Return the digests of a stored object's blocks; None when it is one block, which its own digest covers."""
+    if len(stored) <= BLOCK_BYTES:
+        return None
+    view = memoryview(stored)
+    return b"".join(hashlib.sha256(view[at : at + BLOCK_BYTES]).digest() for at in range(0, len(stored), BLOCK_BYTES))
+
+
+class SegmentWriter:
+    """Writes one segment to ``tmp/``. Nothing is in place before ``finish``; ``abort`` leaves nothing behind."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder
+        self._part = folder.tmp / f"{secrets.token_hex(16)}.segment"
+        self._places: list[Place] = []
+        self._digest = hashlib.sha256()
+        with durable.os_errors("cannot write a segment"):
+            descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._file = open(descriptor, "wb", buffering=BLOCK_BYTES)  # noqa: SIM115 - closed by finish or abort
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def append(self, encoded: Encoded) -> None:
+        """Add an object that is in memory."""
+        start = self.size_bytes
+        self._write(encoded.stored)
+        self._places.append(
+            Place(
+                encoded.content_sha256,
+                encoded.size_bytes,
+                encoded.codec,
+                _PENDING,
+                start,
+                len(encoded.stored),
+                encoded.stored_sha256,
+                encoded.blocks,
+            )
+        )
+
+    def append_stream(self, pieces: Iterable[bytes]) -> StreamedObject:
+        """Add an object whose stored bytes come in pieces; its content's digest and size are told afterwards, by ``describe``."""
+        start = self.size_bytes
+        blocks = _BlockDigests()
+        for piece in pieces:
+            blocks.update(piece)
+            self._write(piece)
+        return StreamedObject(start, self.size_bytes - start, blocks.whole.hexdigest(), blocks.finish())
+
+    def describe(self, stream: StreamedObject, content_sha256: str, size_bytes: int, codec: str) -> None:
+        """Say what the bytes of ``append_stream`` are."""
+        self._places.append(
+            Place(content_sha256, size_bytes, codec, _PENDING, stream.offset, stream.length, stream.stored_sha256, stream.blocks)
+        )
+
+    def _write(self, stored: bytes) -> None:
+        with durable.os_errors("cannot write a segment"):
+            self._file.write(stored)
+        self._digest.update(stored)
+        self.size_bytes += len(stored)
+
+    def finish(self, versions: Iterable[VersionRecord]) -> NewSegment:
+        """Make the segment and its index durable and in place.
+
+        The order is the promise: both files' bytes, then both names, the index first (a segment without an index would be
+        garbage that looks like data), then the folder.
+
+        Raises:
+            DiskFull, TransientIO, PermissionRefused: the operating system refused; nothing of this segment is in use.
+        """
+        name = self._digest.hexdigest()
+        places = tuple(replace(place, segment_sha256=name) for place in self._places)
+        index = write_index(name, self.size_bytes, places, versions)
+        target = self._folder.segment(name)
+        index_part = self._part.with_suffix(".index")
+        with durable.os_errors("cannot write a segment"):
+            durable.step("segment: flush")
+            self._file.flush()
+            durable.fsync_file(self._file.fileno(), "segment")
+            self._file.close()
+            _write_durably(index_part, index)
+            durable.make_folder(target.parent, "segment")
+            durable.rename(index_part, self._folder.index(name), "index")
+            durable.rename(self._part, target, "segment")
+            durable.fsync_folder(target.parent, "segment")
+        return NewSegment(name, self.size_bytes, places)
+
+    def abort(self) -> None:
+        """Remove what was written; harmless after ``finish``."""
+        with contextlib.suppress(OSError):  # closing tries to write what a full disk refused before
+            self._file.close()
+        self._part.unlink(missing_ok=True)
+        self._part.with_suffix(".index").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedObject:
+    """Where a streamed object lies and what its stored bytes hash to."""
+
+    offset: int
+    length: int
+    stored_sha256: str
+    blocks: bytes | None
+
+
+class _BlockDigests:
+    """Hashes a stream as a whole and block by block, whatever the sizes of its pieces."""
+
+    def __init__(self) -> None:
+        self.whole = hashlib.sha256()
+        self._block = hashlib.sha256()
+        self._room = BLOCK_BYTES
+        self._done: list[bytes] = []
+
+    def update(self, piece: bytes) -> None:
+        self.whole.update(piece)
+        view = memoryview(piece)
+        while view:
+            part, view = view[: self._room], view[self._room :]
+            self._block.update(part)
+            self._room -= len(part)
+            if self._room == 0:
+                self._done.append(self._block.digest())
+                self._block, self._room = hashlib.sha256(), BLOCK_BYTES
+
+    def finish(self) -> bytes | None:
+        if self._room < BLOCK_BYTES:
+            self._done.append(self._block.digest())
+        return b"".join(self._done) if len(self._done) > 1 else None
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        durable.fsync_file(file.fileno(), "index")
