@@ -1,0 +1,107 @@
+"""Accepted jobs: complete files of the inbox, opened once, and which of them this process runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from models.ledger import JobRow, NewJob, begin_attempts, begin_new
+from storage.intake import Incoming, incoming
+from strongroom.contracts import DocumentOptions
+from strongroom.errors import PayloadDamaged, StorageError
+from strongroom.inbox import InboxFile
+from tasks.owner import is_alive
+from tasks.services import Services
+
+TOGETHER_FILES = 64
+TOGETHER_BYTES = 8 << 20
+"""How much waiting work a worker takes along: it shares one durability barrier, and fits in memory."""
+
+SUFFIX = ".inbox"
+_OPTIONS = frozenset(DocumentOptions.model_fields)
+
+
+class Accepted:
+    """One accepted job and its open file.
+
+    Raises:
+        PayloadMissing: the file is not there.
+        PayloadDamaged: it does not hold what was accepted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.job_id = path.stem
+        self._file = InboxFile(path)
+        self.manifest = self._file.manifest
+        if self.manifest.request_id != self.job_id:
+            self._file.close()
+            raise PayloadDamaged(f"{path.name} holds the job {self.manifest.request_id}: it was renamed.")
+        self.documents = self._documents()
+
+    def _documents(self) -> list[Incoming]:
+        return [
+            incoming(
+                partial(self._file.open, staged),
+                staged.length,
+                staged.name,
+                DocumentOptions.model_construct(**{name: getattr(staged, name) for name in _OPTIONS}),
+                staged.sha256,
+            )
+            for staged in self.manifest.documents
+        ]
+
+    @property
+    def sent_bytes(self) -> int:
+        """The bytes of all documents as sent."""
+        return sum(one.sent_bytes for one in self.documents)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+def claim(services: Services, job_id: str, payload: str, kind: str = "store") -> JobRow | None:
+    """Count an attempt and make this process the job's runner; None when it has ended or runs elsewhere."""
+    with services.database.write("ledger") as connection:
+        job = NewJob(job_id, kind, payload)
+        return begin_attempts(connection, [job], services.owner, datetime.now(UTC), is_alive).get(job_id)
+
+
+def take_along(services: Services, first: Accepted, files: ExitStack) -> list[Accepted]:
+    """Open and claim other small jobs that wait in the inbox and that nobody has tried yet.
+
+    A job that was tried before runs alone: if it kills its worker, it takes no other along.
+    """
+    room = TOGETHER_BYTES - first.sent_bytes
+    waiting = [files.enter_context(one) for one in _waiting(services.inbox, first.path.name, room)]
+    if not waiting:
+        return []
+    with services.database.write("ledger") as connection:
+        jobs = [NewJob(one.job_id, "store", one.path.name) for one in waiting]
+        mine = begin_new(connection, jobs, services.owner, datetime.now(UTC))
+    return [one for one in waiting if one.job_id in mine and one.path.exists()]
+
+
+def _waiting(inbox: Path, but: str, room: int) -> Iterator[Accepted]:
+    found = 0
+    with os.scandir(inbox) as entries:
+        for entry in entries:
+            if found == TOGETHER_FILES or room <= 0:
+                return
+            if not entry.name.endswith(SUFFIX) or entry.name == but:
+                continue
+            with suppress(StorageError, OSError):  # its own message tells what is wrong with it
+                size = entry.stat(follow_symlinks=False).st_size
+                if size <= room:
+                    yield Accepted(Path(entry.path))
+                    room -= size
+                    found += 1
