@@ -1,0 +1,141 @@
+"""How the service looks: the summary of ``up``, the table of ``status``, the progress of ``down``; as JSON or for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from strongroom.errors import StorageError
+from workers.broker import masked
+from workers.cli.output import console, print_error, stderr
+from workers.service_state import ServiceState
+
+Tick = Callable[[ServiceState | None], None]
+
+_STATE_STYLES = {
+    "ready": "green",
+    "silent": "bold red",
+    "starting": "yellow",
+    "restarting": "bold red",
+    "waiting": "dim",
+    "stopping": "yellow",
+}
+
+
+def as_fields(state: ServiceState) -> dict[str, Any]:
+    """Return what programs may know: everything but secrets."""
+    return {
+        "ready": state.ready,
+        "running": True,
+        "supervised": state.supervised,
+        "data": state.data,
+        "pid": state.pid,
+        "started_at": state.started_at,
+        "broker": masked(state.broker_url),
+        "flower": asdict(state.flower),
+        "parts": [asdict(part) for part in state.parts],
+    }
+
+
+def absent_fields(data: Path, pid: int | None) -> dict[str, Any]:
+    """Return the same fields for a service that does not run, or has just begun to start (``pid``)."""
+    empty: dict[str, Any] = {"started_at": None, "broker": None, "flower": None, "parts": []}
+    return {"ready": False, "running": pid is not None, "supervised": pid is not None, "data": str(data), "pid": pid, **empty}
+
+
+def print_summary(state: ServiceState, took_s: float, *, detached: bool) -> None:
+    """Tell that the service is ready, and what to do next."""
+    stop = _command(state, "down")
+    lines = {
+        "data": Text(state.data),
+        **_flower_lines(state),
+        "stop": Text(stop if detached else f"Ctrl-C, or {stop}"),
+        "next": Text(_command(state, "store FILE.json --wait"), "bold"),
+    }
+    _print_lines(Text.assemble("\n", ("strongroom is ready", "bold green"), f" after {took_s:.1f} s"), lines)
+    console().print()
+
+
+def print_status(state: ServiceState) -> None:
+    """Show a running service as a table of its parts."""
+    word = Text("ready", "bold green") if state.ready else Text("stopping" if state.stopping else "not ready", "bold yellow")
+    how = f"process {state.pid}" if state.supervised else "parts started one by one"
+    title = Text.assemble("strongroom is ", word, f", {how}, since {state.started_at}")
+    lines = {"data": Text(state.data), "broker": Text(masked(state.broker_url)), **_flower_lines(state)}
+    _print_lines(title, lines)
+    parts = Table("part", "state", "process", "restarts", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for part in state.parts:
+        state_text = Text(part.state, _STATE_STYLES.get(part.state, ""))
+        parts.add_row(part.name, state_text, str(part.pid or ""), Text(str(part.restarts), "red" if part.restarts else ""))
+    console().print("", parts, sep="\n")
+
+
+def _print_lines(title: Text, lines: dict[str, Text]) -> None:
+    """Never folded: a path or address that is cut in two cannot be copied."""
+    console().print(title, soft_wrap=True)
+    for name, value in lines.items():
+        console().print(Text.assemble((f"  {name:<10}", "dim"), value), soft_wrap=True)
+
+
+def _flower_lines(state: ServiceState) -> dict[str, Text]:
+    file = state.flower.password_file
+    return {
+        "Flower": Text(state.flower.address, "cyan underline"),
+        "user": Text(state.flower.user),
+        "password": Text(f"in {file}" if file else "as in STRONGROOM_FLOWER_PASSWORD"),
+    }
+
+
+def print_absent(data: Path, pid: int | None) -> None:
+    """Tell that no service runs, or that it has just begun to start."""
+    if pid is None:
+        text = f"No service runs on {data}. Start one: strongroom up --data {data}"
+    else:
+        text = f"The service on {data} is starting (process {pid})."
+    console().print(text, soft_wrap=True)
+
+
+def print_stopped(data: Path, pid: int | None, stopped: bool) -> None:
+    """Tell how ``down`` ended."""
+    if pid is None:
+        text = f"No service runs on {data}."
+    elif stopped:
+        text = f"The service on {data} has stopped."
+    else:
+        text = f"The service on {data} still runs (process {pid}). `strongroom down --now` does not wait for running jobs."
+    console().print(text, soft_wrap=True)
+
+
+def print_failure(error: StorageError, *, as_json: bool) -> None:
+    """Show why the service did not start: the end of the log that tells, when there is one, then the error."""
+    if not as_json:
+        for line in error.context.get("log", ()):
+            stderr().print(Text(f"  {line}", "dim"), soft_wrap=True)
+    print_error(error, as_json=as_json)
+
+
+@contextmanager
+def progress_of_stop(silent: bool) -> Iterator[Tick]:
+    """Show what a stopping service still waits for, while entered."""
+    if silent:
+        yield lambda _state: None
+        return
+    with stderr().status("stopping") as spinner:
+
+        def tick(state: ServiceState | None) -> None:
+            alive = ", ".join(part.name for part in state.parts if part.pid) if state else "the last files"
+            spinner.update(f"stopping: waiting for {alive}")
+
+        yield tick
+
+
+def _command(state: ServiceState, words: str) -> str:
+    verb, _, rest = words.partition(" ")
+    data = "" if Path(state.data) == Path("data").absolute() else f" --data {state.data}"
+    return f"strongroom {verb}{data} {rest}".rstrip()

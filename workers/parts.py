@@ -1,0 +1,136 @@
+"""The table of the service's parts: how each is started, when it is ready, and how it is asked to stop.
+
+The supervisor, the Procfile, docker-compose.yml and the tests all start the service from this table.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from config.settings import Settings
+from strongroom.errors import BrokerUnavailable
+from workers.broker import EmbeddedBroker, ping
+from workers.dashboard import Dashboard
+from workers.liveness import has_given_sign
+from workers.nodes import node_name
+
+NAMES = ("broker", "worker-short", "worker-long", "beat", "flower")
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+"""The folder that the parts run in, so that ``python -m celery`` finds our packages and no other of the same name."""
+
+StopStep = tuple[signal.Signals, float]
+"""A signal, and the seconds to wait for the part to go before the next step. After the last one comes SIGKILL."""
+
+_NOT_INHERITED = frozenset({"REMAP_SIGTERM", "NOTIFY_SOCKET", "STRONGROOM_FLOWER_PASSWORD"})
+
+_PLAIN_STOP: tuple[StopStep, ...] = ((signal.SIGTERM, 10.0),)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process of the service. ``after`` is the part whose readiness it waits for; lower ``stop_wave`` stops earlier."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    is_ready: Callable[[], bool]
+    after: str | None = None
+    stop_wave: int = 0
+    stop_steps: tuple[StopStep, ...] = _PLAIN_STOP
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the parts of one service share. ``app`` is the module that holds the Celery app."""
+
+    settings: Settings
+    environ: Mapping[str, str] = field(repr=False)
+    broker_url: str = field(repr=False)
+    app: str = "workers.main"
+
+
+def all_parts(site: Site, embedded: EmbeddedBroker | None, dashboard: Dashboard) -> tuple[Part, ...]:
+    """Return every part, in the order in which they start; without ``embedded`` the broker is somebody else's."""
+    broker = (broker_part(site, embedded),) if embedded else ()
+    workers = (worker_part(site, "worker-short"), worker_part(site, "worker-long"))
+    return (*broker, *workers, beat_part(site), flower_part(site, dashboard))
+
+
+def broker_part(site: Site, embedded: EmbeddedBroker) -> Part:
+    """Return the embedded broker. It is ready when it answers, and stops last: SIGTERM makes it flush its append-only file."""
+    environment = {name: value for name, value in _inherited(site.environ).items() if not name.startswith("STRONGROOM_")}
+    return Part("broker", embedded.command, environment, partial(_answers, embedded.url), stop_wave=2)
+
+
+def worker_part(site: Site, name: str) -> Part:
+    """Return the worker ``worker-short`` or ``worker-long``, each with a queue of its own.
+
+    It stops warm: running jobs finish. Those that have not when the grace period is over go back to the queue (SIGQUIT).
+    ``worker_soft_shutdown_timeout`` does not serve: its wait is a sleep of the whole grace period, however short the job.
+    """
+    settings = site.settings
+    queue = name.removeprefix("worker-")
+    concurrency = settings.short_concurrency if queue == "short" else settings.long_concurrency
+    arguments = (
+        *("worker", "-Q", queue, "-c", str(concurrency), "-n", node_name(name, settings.data_dir), "-E"),
+        *("--without-gossip", "--without-mingle", "--include", "workers.pulse"),
+    )
+    return Part(
+        name,
+        _celery(site, *arguments, f"--loglevel={settings.log_level}"),
+        _environment(site),
+        partial(has_given_sign, settings.data_dir, name),
+        after="broker" if queue == "short" else "worker-short",
+        stop_wave=1,
+        stop_steps=((signal.SIGTERM, float(settings.grace_period_s)), (signal.SIGQUIT, 10.0)),
+    )
+
+
+def beat_part(site: Site) -> Part:
+    """Return beat. It keeps its schedule in memory: no pickle on disk, and no lock file that outlives a kill."""
+    arguments = ("beat", "--scheduler", "workers.pulse:PulsedScheduler", "--max-interval=10", "--pidfile=")
+    return Part(
+        "beat",
+        _celery(site, *arguments, f"--loglevel={site.settings.log_level}"),
+        _environment(site),
+        partial(has_given_sign, site.settings.data_dir, "beat"),
+        after="worker-short",
+    )
+
+
+def flower_part(site: Site, dashboard: Dashboard) -> Part:
+    """Return Flower. Its password goes by the environment."""
+    environment = _environment(site) | dashboard.environment
+    return Part("flower", _celery(site, "flower", *dashboard.arguments), environment, dashboard.answers, after="worker-short")
+
+
+def _celery(site: Site, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "celery", "-A", site.app, *arguments)
+
+
+def _environment(site: Site) -> dict[str, str]:
+    own = {"STRONGROOM_DATA_DIR": str(site.settings.data_dir), "STRONGROOM_BROKER_URL": site.broker_url}
+    return _inherited(site.environ) | own
+
+
+def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """Celery and Flower take options from CELERY_* and FLOWER_*, which beat ours; the rest is for the supervisor alone."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(("CELERY_", "FLOWER_")) and name not in _NOT_INHERITED
+    }
+
+
+def _answers(url: str) -> bool:
+    try:
+        ping(url, timeout_s=0.5)
+    except BrokerUnavailable:
+        return False
+    return True

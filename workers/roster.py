@@ -1,0 +1,65 @@
+"""The service file of parts that were started one by one (Procfile, containers): each signs in, nobody supervises."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from strongroom.errors import BrokerUnavailable
+from workers.broker import ping
+from workers.liveness import is_alive
+from workers.loopback import page_answers
+from workers.processes import birth_of
+from workers.service_state import FlowerState, PartState, ServiceState, load_state, write_state
+
+_NO_FLOWER = FlowerState("", "", None)
+
+
+def sign_in(data: Path, part: str, broker_url: str, flower: FlowerState | None = None) -> None:
+    """Enter this process as ``part``, so that clients and ``strongroom status`` find the service."""
+    with open(data / "run" / "roster.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = load_state(data)
+        state = before if before is not None and not before.supervised else _fresh(data, broker_url)
+        others = tuple(other for other in state.parts if other.name != part)
+        mine = PartState(part, os.getpid(), "starting", 0)
+        write_state(replace(state, broker_url=broker_url, parts=(*others, mine), flower=flower or state.flower))
+
+
+def looked_at(state: ServiceState) -> ServiceState | None:
+    """Return the state with each part as it is found now; None when no worker, beat or Flower is at work.
+
+    A part that was killed is noticed when its last sign of life has grown old, half a minute later.
+    """
+    parts = tuple(replace(part, state="ready" if _at_work(state, part.name) else "silent") for part in state.parts)
+    if not any(part.state == "ready" for part in parts if part.name != "broker"):
+        return None
+    return replace(state, parts=parts, ready=all(part.state == "ready" for part in parts))
+
+
+def _at_work(state: ServiceState, part: str) -> bool:
+    if part == "flower":
+        return page_answers(urlsplit(state.flower.address).port or 0, "/healthcheck")
+    if part == "broker":
+        return _answers(state.broker_url)
+    return is_alive(Path(state.data), part)
+
+
+def _answers(url: str) -> bool:
+    try:
+        ping(url, timeout_s=1.0)
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+def _fresh(data: Path, broker_url: str) -> ServiceState:
+    pid = os.getpid()
+    started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return ServiceState(
+        pid, birth_of(pid) or "", started_at, str(data), broker_url, _NO_FLOWER, (), ready=False, supervised=False
+    )
