@@ -1,0 +1,45 @@
+# The two commands that a newcomer needs: make demo, make test. Everything happens in .venv and in folders of their own.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/dev.lock
+STAMP := $(VENV)/.made-from
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types contracts unit bench clean lock
+
+help: ## Show this help
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: $(STAMP) ## Make .venv and the command .venv/bin/strongroom
+$(STAMP): $(LOCK) scripts/write_command.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked dependencies"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(BIN)/python scripts/write_command.py
+	@cp $(LOCK) $(STAMP)
+
+demo: setup ## Store real documents through the queue, damage one, see it found
+	@$(BIN)/python -m workers.demo
+
+test: setup lint types contracts unit ## Run every check
+
+lint: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+types: setup
+	@$(BIN)/mypy --no-error-summary
+
+contracts: setup
+	@$(BIN)/lint-imports --no-cache
+
+unit: setup
+	@$(BIN)/python -m pytest -q
+
+bench: setup ## Measure, beside peers and physical limits; one table
+	@$(BIN)/python -m bench
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

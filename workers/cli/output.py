@@ -1,0 +1,109 @@
+"""How commands speak: JSON for programs on standard output, tables for people, errors with a hint on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from config.settings import Settings
+from storage.engine import Engine
+from strongroom.errors import BrokerUnavailable, StorageError
+from workers.prepare import make_engine
+
+FAILED, USAGE, NOT_RUNNING = 1, 2, 3
+"""Exit codes: something failed or is damaged; the command line is wrong; no service runs."""
+
+Data = Annotated[Path | None, typer.Option("--data", "-d", help="The data folder; else STRONGROOM_DATA_DIR, else ./data.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless something fails.")]
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def console() -> Console:
+    """Return the console for people, on standard output."""
+    return Console(highlight=False)
+
+
+def stderr() -> Console:
+    """Return the console for errors and progress."""
+    return Console(stderr=True, highlight=False)
+
+
+def settings_of(data: Path | None) -> Settings:
+    """Return the settings, on the data folder that the command names."""
+    return Settings() if data is None else Settings(data_dir=data)
+
+
+@contextmanager
+def reported(*, as_json: bool = False) -> Iterator[None]:
+    """Turn a StorageError into a message, its hint and an exit code."""
+    try:
+        yield
+    except StorageError as error:
+        print_error(error, as_json=as_json)
+        raise typer.Exit(NOT_RUNNING if isinstance(error, BrokerUnavailable) else FAILED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: exit must not flush into it
+        raise typer.Exit(FAILED) from None
+
+
+def print_error(error: StorageError, *, as_json: bool) -> None:
+    """Show an error: what happened and what to do."""
+    if as_json:
+        print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        return
+    stderr().print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+    stderr().print(Text(error.hint, "dim"), soft_wrap=True)
+
+
+@contextmanager
+def engine_on(data: Path | None) -> Iterator[Engine]:
+    """Open the engine on a data folder; no service needs to run there.
+
+    Raises:
+        DataFolderError: it is none, or a newer release made it.
+    """
+    with make_engine(settings_of(data)) as engine:
+        yield engine.open()
+
+
+@contextmanager
+def progress_bar(what: str, *columns: ProgressColumn, shown: bool) -> Iterator[Callable[[float, float | None], None]]:
+    """Show a bar on standard error while entered; yields a function that takes how much of how much is done."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *(columns or (MofNCompleteColumn(),)),
+        TimeRemainingColumn(),
+        console=stderr(),
+        disable=not shown,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def size(count: float) -> str:
+    """Return bytes as people read them: 1 kB is 1,000 bytes."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")

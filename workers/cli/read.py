@@ -1,0 +1,176 @@
+"""The commands that read a data folder: get, list, show, verify. No service needs to run."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import DownloadColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from models.rows import StoredVersion
+from storage.engine import Engine
+from strongroom import durable
+from strongroom.contracts import VerifyReceipt
+from strongroom.errors import NotFound
+from workers.cli.output import FAILED, AsJson, Data, Quiet, console, engine_on, print_json, progress_bar, reported, size
+
+Library = Annotated[str, typer.Argument(metavar="LIBRARY", help="The library's id, such as /owner/name.")]
+Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version; default: the latest.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command()(get)
+    app.command("list")(list_versions)
+    app.command()(show)
+    app.command()(verify)
+
+
+def get(
+    library: Library,
+    version: Version = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to standard output.")] = None,
+    data: Data = None,
+) -> None:
+    """Write a document's plain bytes, exactly as they came in. Every byte is verified before it is written.
+
+    Exit codes: 0 written, 1 not stored or damaged (a file named with -o is then left as it was).
+    """
+    with reported(), engine_on(data) as engine:
+        pieces = engine.stream(library, version)
+        if output is None:
+            for piece in pieces:
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            return
+        part = output.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            with durable.os_errors(f"cannot write {output}"), part.open("xb") as file:
+                file.writelines(pieces)
+            part.replace(output)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def list_versions(
+    library: Annotated[str | None, typer.Argument(metavar="[LIBRARY]", help="Only this library.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what is stored: libraries by name, their versions newest first."""
+    with reported(as_json=as_json), engine_on(data) as engine:
+        versions = engine.versions(library)
+        if library is not None and not versions:
+            raise NotFound(f"{library} is not stored.")
+        if as_json:
+            print_json([_fields(engine, one) for one in versions])
+        else:
+            _print_versions(versions)
+
+
+def show(library: Library, version: Version = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Show everything known of one version."""
+    with reported(as_json=as_json), engine_on(data) as engine:
+        found = engine.find(library, version)
+        fields = _fields(engine, found) | {"source": found.source, "metadata": dict(found.details)}
+        if as_json:
+            print_json(fields)
+            return
+        grid = Table.grid(padding=(0, 2))
+        for name, value in fields.items():
+            grid.add_row(Text(name, "dim"), str(value))
+        console().print(grid)
+
+
+def verify(
+    library: Annotated[str | None, typer.Argument(metavar="[LIBRARY]", help="Only this library.")] = None,
+    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Only this version.")] = None,
+    data: Data = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read the stored bytes again and compare them with what was promised. Repairs nothing.
+
+    Exit codes: 0 nothing is damaged, 1 something is.
+    """
+    with reported(as_json=as_json), engine_on(data) as engine:
+        columns = (DownloadColumn(), TransferSpeedColumn())
+        with progress_bar("verifying", *columns, shown=not (quiet or as_json)) as tick:
+            receipt = engine.verify(library, version, tick)
+    if as_json:
+        print_json(receipt.model_dump(exclude={"request_id"}))
+    elif not quiet or receipt.damaged or receipt.findings:
+        _print_verification(receipt)
+    if receipt.damaged or receipt.findings:
+        raise typer.Exit(FAILED)
+
+
+def _fields(engine: Engine, one: StoredVersion) -> dict[str, Any]:  # JSON, printed as it is
+    place = one.place
+    return {
+        "library_id": one.library_id,
+        "version": one.version,
+        "revision": one.revision,
+        "latest": one.latest,
+        "content_sha256": place.content_sha256,
+        "size_bytes": place.size_bytes,
+        "stored_bytes": place.length,
+        "codec": place.codec,
+        "segment": engine.folder.relative(engine.folder.segment(place.segment_sha256)),
+        "offset": place.offset,
+        "length": place.length,
+        "stored_sha256": place.stored_sha256,
+        "stored_at": one.created_at.isoformat(),
+        "file": one.file_path if one.in_tree else None,
+    }
+
+
+def _print_versions(versions: list[StoredVersion]) -> None:
+    table = Table(
+        "library", "version", "", "size", "on disk", "saved", "stored", box=None, header_style="dim", padding=(0, 2, 0, 0)
+    )
+    for column in table.columns[3:6]:
+        column.justify = "right"
+    previous = ""
+    for one in versions:
+        place = one.place
+        saved = 1 - place.length / place.size_bytes
+        table.add_row(
+            Text(one.library_id if one.library_id != previous else "", "bold"),
+            Text(one.version, "green" if one.latest else ""),
+            Text("latest", "green") if one.latest else "",
+            size(place.size_bytes),
+            size(place.length),
+            f"{saved:.0%}",
+            Text(f"{one.created_at:%Y-%m-%d %H:%M}", "dim"),
+        )
+        previous = one.library_id
+    out = console()
+    if not versions:
+        out.print("Nothing is stored yet. Store a document: [bold]strongroom store FILE.json --wait[/]")
+        return
+    out.print(table)
+    plain, stored = sum(one.place.size_bytes for one in versions), sum(one.place.length for one in versions)
+    out.print(f"[dim]{len(versions)} versions, {size(plain)}, on disk {size(stored)}: saved {1 - stored / plain:.1%}[/]")
+
+
+def _print_verification(receipt: VerifyReceipt) -> None:
+    out = console()
+    if receipt.damaged:
+        table = Table("library", "version", "damage", "where", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        for one in receipt.damaged:
+            where = f"{one.segment} at {one.offset}"
+            table.add_row(one.library_id, f"{one.version} (revision {one.revision})", Text(one.code, "bold red"), where)
+        out.print(table)
+    for finding in receipt.findings:
+        out.print(Text.assemble((finding.code, "bold yellow"), f"  {finding.path}  {finding.message}"), soft_wrap=True)
+    word = "[bold red]damaged[/]" if receipt.damaged else "[bold green]nothing is damaged[/]"
+    counted = f"{len(receipt.damaged)} versions are {word}" if receipt.damaged else word
+    out.print(f"{receipt.checked} versions checked, {size(receipt.read_bytes)} read: {counted}.")
+    if receipt.damaged:
+        out.print("[dim]Nothing damaged is served. Store these versions again from their source.[/]")
