@@ -10,6 +10,10 @@ import structlog
 from config.settings import Settings
 
 
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
 def configure_logs(settings: Settings) -> None:
     """Send everything, the libraries' logs included, through one format."""
     shared: list[structlog.typing.Processor] = [
@@ -25,7 +29,7 @@ def configure_logs(settings: Settings) -> None:
     )
     json = settings.log_format == "json"
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer() if json else _for_people()
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))

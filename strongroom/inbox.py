@@ -189,8 +189,9 @@ class _Extent(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # typeshed asks for any writable buffer; BufferedReader gives this one
-        count = os.preadv(self._descriptor, [buffer[: self._end - self._offset]], self._offset) if self._offset < self._end else 0
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # typeshed asks for any writable buffer
+        room = memoryview(buffer)[: self._end - self._offset]
+        count = os.preadv(self._descriptor, [room], self._offset) if room else 0
         self._offset += count
         return count
 

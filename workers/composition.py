@@ -6,13 +6,13 @@ import os
 from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
 from config.settings import Settings
 from strongroom.errors import BrokerUnavailable
 from tasks.owner import this_process
 from tasks.services import Services
-from workers.prepare import make_engine
+from workers.prepare import make_engine as make_engine
 
 
 class ProcessServices:
@@ -43,5 +43,7 @@ class ProcessServices:
             with self._app.connection_for_read() as connection:
                 channel: Any = connection.default_channel  # celery-types does not know a channel's methods
                 return int(channel.queue_declare(queue, passive=True).message_count)
+        except ChannelError:
+            return 0  # a queue that nobody has sent to does not exist yet
         except (OperationalError, OSError) as error:
             raise BrokerUnavailable("The broker does not say what waits.") from error
