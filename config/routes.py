@@ -8,6 +8,7 @@ ROUTES = {
     STORE_TASK: {"queue": SHORT_QUEUE},
     VERIFY_TASK: {"queue": LONG_QUEUE},
     "strongroom.tree": {"queue": LONG_QUEUE},
+    "strongroom.tidy": {"queue": LONG_QUEUE},
     "strongroom.reconcile": {"queue": SHORT_QUEUE},
 }
 """A producer may name the long queue for a store of a large document: every worker knows every task."""

@@ -53,6 +53,11 @@ class DataFolder:
         return self.root / "tmp"
 
     @property
+    def trash(self) -> Path:
+        """What goes when its grace period is over."""
+        return self.root / "trash"
+
+    @property
     def run(self) -> Path:
         """The running service: its state, the broker's socket."""
         return self.root / "run"

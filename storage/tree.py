@@ -27,6 +27,7 @@ from storage.codecs import encoder_of
 from storage.layout import DataFolder
 from storage.paths import encode_component
 from storage.read import stored_blocks, stream_content
+from storage.tidy import mark_superseded
 from strongroom import durable
 
 Mode = Literal["all", "latest", "none"]
@@ -131,7 +132,7 @@ class Tree:
             return  # a later revision is shown already: version ids grow with time
         _relink(link, f"{GENERATIONS}/{generation.name}")
         if old is not None and old != generation and old.is_dir():
-            os.utime(old)  # its grace period begins now
+            mark_superseded(self._folder, old)
 
     def _show_latest(self, library_ids: Iterable[str]) -> None:
         with self._database.read() as connection:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from celery import Celery
 
+from storage.tidy import tidy
 from strongroom.errors import StorageError
 from strongroom.routes import STORE_TASK, VERIFY_TASK
 from tasks.reconcile import run_reconcile
-from tasks.services import RECONCILE_TASK, TREE_TASK, Services
+from tasks.services import RECONCILE_TASK, TIDY_TASK, TREE_TASK, Services
 from tasks.store import run_store
 from tasks.verify import run_verify
 
@@ -50,3 +53,7 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
         again = run_reconcile(services())
         if again:
             log.info("sent again what nobody was doing", jobs=again)
+
+    @app.task(name=TIDY_TASK, **_OPTIONS)
+    def tidy_up(_task: object) -> None:
+        log.info("tidied", **asdict(tidy(services().engine.folder, datetime.now(UTC))))

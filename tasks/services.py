@@ -12,6 +12,7 @@ from storage.engine import Engine
 
 TREE_TASK = "strongroom.tree"
 RECONCILE_TASK = "strongroom.reconcile"
+TIDY_TASK = "strongroom.tidy"
 """The tasks that nobody outside sends."""
 
 

@@ -1,0 +1,66 @@
+"""storage/tidy.py: what may go, and what may not."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+from storage.engine import Engine
+from storage.intake import incoming
+from storage.tidy import ABANDONED, GRACE, UNCLAIMED, tidy
+from strongroom.contracts import DocumentOptions
+
+
+def _age(path: Path, by: timedelta) -> None:
+    then = datetime.now(UTC).timestamp() - by.total_seconds() - 5
+    os.utime(path, (then, then), follow_symlinks=False)
+
+
+def _touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+def test_only_what_a_dead_writer_left_is_removed(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data").create() as engine:
+        folder = engine.folder
+        old = [_touch(folder.inbox / "a.part"), _touch(folder.tmp / "b.segment"), _touch(folder.tmp / "c.generation" / "file")]
+        accepted, fresh = _touch(folder.inbox / "d.inbox"), _touch(folder.inbox / "e.part")
+        for path in (old[0], old[1], old[2].parent, accepted):
+            _age(path, ABANDONED)
+        done = tidy(folder, datetime.now(UTC))
+    assert done.unfinished == 3
+    assert not any(path.exists() for path in old)
+    assert accepted.exists(), "an accepted job is never swept, however old"
+    assert fresh.exists()
+
+
+def test_a_receipt_waits_a_week(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data").create() as engine:
+        old, fresh = (_touch(engine.folder.inbox / "receipts" / name) for name in ("old.json", "fresh.json"))
+        _age(old, UNCLAIMED)
+        assert tidy(engine.folder, datetime.now(UTC)).receipts == 1
+    assert fresh.exists()
+    assert not old.exists()
+
+
+def test_a_superseded_generation_outlives_its_switch_by_the_grace_period(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data").create() as engine:
+        options = DocumentOptions(library_id="/a/b", version="1.0")
+        for body in (b'{"n": 1}', b'{"n": 2}'):
+            engine.store([incoming(partial(BytesIO, body), len(body), "doc", options)])
+            engine.tree.catch_up()
+        link = (engine.folder.root / engine.find("/a/b").file_path).parent
+        generations = link.parent / ".generations"
+        assert len(list(generations.iterdir())) == 2
+        assert tidy(engine.folder, datetime.now(UTC)).generations == 0
+        (mark,) = engine.folder.trash.iterdir()
+        _age(mark, GRACE)
+        assert tidy(engine.folder, datetime.now(UTC)).generations == 1
+        assert [one.name for one in generations.iterdir()] == [link.readlink().name], "what the tree shows stays"
+        assert not list(engine.folder.trash.iterdir())
+        assert not engine.verify().findings
