@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -37,7 +37,7 @@ maxmemory-policy noeviction
 class EmbeddedBroker:
     """A broker that is ready to be started: ``command`` runs it in the foreground, ``url`` is where it will answer."""
 
-    url: str
+    url: str = field(repr=False)
     command: tuple[str, ...]
 
 
@@ -91,8 +91,8 @@ def ping(url: str, timeout_s: float) -> None:
     """Return when the broker at ``url`` answers a PING.
 
     Raises:
-        BrokerUnavailable: it does not answer within ``timeout_s``, still loads its data, or refuses the password.
-        ConfigurationError: the URL is of a kind that the workers cannot use.
+        BrokerUnavailable: it does not answer within ``timeout_s``, or still loads its data.
+        ConfigurationError: it refuses the password, or the URL is of a kind that the workers cannot use.
     """
     try:
         client = redis.Redis.from_url(
@@ -102,6 +102,8 @@ def ping(url: str, timeout_s: float) -> None:
         raise ConfigurationError(f"{masked(url)} is no address of a broker: {error}") from None
     try:
         client.ping()
+    except redis.AuthenticationError as error:
+        raise ConfigurationError(f"The broker at {masked(url)} refuses the password: {error}.") from error
     except (redis.RedisError, OSError) as error:
         raise BrokerUnavailable(f"The broker at {masked(url)} does not answer: {error}") from error
     finally:

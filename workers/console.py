@@ -38,9 +38,13 @@ class Console:
             self._print(part, Text(text, style))
 
     def line(self, part: str, line: str) -> None:
-        """Show a line of a part's log, if it is loud enough."""
-        if self.loudness is Loudness.VERBOSE or (self.loudness is Loudness.NORMAL and _MATTERS.search(line)):
+        """Show a line of a part's log, if it is one to show."""
+        if self.shows(line):
             self._print(part, Text(line.rstrip()))
+
+    def shows(self, line: str) -> bool:
+        """Tell whether such a line is shown."""
+        return self.loudness is Loudness.VERBOSE or (self.loudness is Loudness.NORMAL and _MATTERS.search(line) is not None)
 
     def _print(self, part: str, text: Text) -> None:
         try:

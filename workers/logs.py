@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -36,11 +35,6 @@ class PartLog:
                 self._seen += len(chunk)
                 *lines, self._rest = (self._rest + chunk).split(b"\n")
                 yield from (line.decode("utf-8", "replace") for line in lines)
-
-    def skip(self) -> None:
-        """Take what is written so far as seen."""
-        with suppress(FileNotFoundError):
-            self._seen, self._rest = self.path.stat().st_size, b""
 
     def cap(self) -> None:
         """When the file has outgrown its cap, make it the previous one (``.1``) and go on with an empty file.

@@ -39,7 +39,7 @@ class Part:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
-    is_ready: Callable[[], bool]
+    is_ready: Callable[[], bool] = field(repr=False)
     after: str | None = None
     stop_wave: int = 0
     stop_steps: tuple[StopStep, ...] = _PLAIN_STOP

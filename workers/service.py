@@ -51,18 +51,18 @@ def run_service(order: Order, on_ready: Callable[[ServiceState], None]) -> None:
         StorageError: what ``order.prepare`` raised.
     """
     data = order.settings.data_dir
-    lock = lock_service(data)
-    try:
-        make_folder(data / "run")
-        make_folder(data / "logs")
-        with Signals() as signals:
+    with Signals() as signals:
+        lock = lock_service(data)
+        try:
+            make_folder(data / "run")
+            make_folder(data / "logs")
             run_apart(partial(order.prepare, order.settings), data / "logs" / "prepare.log", signals)
             embedded = _settle_broker(order.settings, signals)
             if not signals.stops:
                 _supervise(order, lock, signals, embedded, on_ready)
-    finally:
-        remove_state(data)
-        os.close(lock)
+        finally:
+            remove_state(data)
+            os.close(lock)
 
 
 def _supervise(

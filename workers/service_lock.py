@@ -69,13 +69,14 @@ def _try(descriptor: int, kind: int) -> bool:
 
 
 def supervisor_of(data: Path) -> int | None:
-    """Return the process number of the supervisor that holds the folder, or None. True from its first moment to its last."""
+    """Return the process number of the supervisor that holds the folder, from its first moment to its last; else None."""
     try:
         descriptor = os.open(data / "metadata" / "service.lock", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        return _holder(descriptor)
+        # What the file says counts only while the lock is held: its writer may have gone on to other things.
+        return None if _try(descriptor, fcntl.LOCK_SH) else _holder(descriptor)
     finally:
         os.close(descriptor)
 

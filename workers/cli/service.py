@@ -26,8 +26,8 @@ from workers.service_lock import supervisor_of
 from workers.service_state import ServiceState, load_state, read_state
 from workers.supervisor import ServiceFailed
 
-NOT_READY = 4
-"""Exit code of ``status``: the service runs, and is not (or no longer) ready."""
+NOT_READY, INTERRUPTED = 4, 130
+"""Exit codes: the service runs, and is not (or no longer) ready; Ctrl-C came before it was ready."""
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def up(
     It runs in the foreground until Ctrl-C (running jobs finish, or go back to the queue when the grace period is over; a
     second Ctrl-C hurries). With --detach it runs in the background until `strongroom down`.
 
-    Exit codes: 0 stopped cleanly (with --detach: ready), 1 it could not start.
+    Exit codes: 0 stopped cleanly (with --detach: ready), 1 it could not start, 130 Ctrl-C while --detach waited.
     """
     started = time.monotonic()
     settings = settings_of(data)
@@ -69,6 +69,8 @@ def up(
     except StorageError as error:
         view.print_failure(error, as_json=as_json)
         raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def down(
