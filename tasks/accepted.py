@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -16,7 +17,6 @@ from storage.intake import Incoming, incoming
 from strongroom.contracts import DocumentOptions
 from strongroom.errors import PayloadDamaged, StorageError
 from strongroom.inbox import InboxFile
-from tasks.owner import is_alive
 from tasks.services import Services
 
 TOGETHER_FILES = 64
@@ -24,6 +24,9 @@ TOGETHER_BYTES = 8 << 20
 """How much waiting work a worker takes along: it shares one durability barrier, and fits in memory."""
 
 SUFFIX = ".inbox"
+JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{7,63}")
+JOB_FILE = re.compile(JOB_ID.pattern + re.escape(SUFFIX))
+"""What a job's file is called. Anything else in the inbox is somebody else's and is left alone."""
 _OPTIONS = frozenset(DocumentOptions.model_fields)
 
 
@@ -40,10 +43,13 @@ class Accepted:
         self.job_id = path.stem
         self._file = InboxFile(path)
         self.manifest = self._file.manifest
-        if self.manifest.request_id != self.job_id:
+        try:
+            if self.manifest.request_id != self.job_id:
+                raise PayloadDamaged(f"{path.name} holds the job {self.manifest.request_id}: it was renamed.")
+            self.documents = self._documents()
+        except BaseException:
             self._file.close()
-            raise PayloadDamaged(f"{path.name} holds the job {self.manifest.request_id}: it was renamed.")
-        self.documents = self._documents()
+            raise
 
     def _documents(self) -> list[Incoming]:
         return [
@@ -69,17 +75,18 @@ class Accepted:
         self._file.close()
 
 
-def claim(services: Services, job_id: str, payload: str, kind: str = "store") -> JobRow | None:
-    """Count an attempt and make this process the job's runner; None when it has ended or runs elsewhere."""
+def claim(services: Services, owner: str, job_id: str, payload: str, kind: str = "store") -> JobRow | None:
+    """Count an attempt and make ``owner`` the job's runner; None when it has ended or runs elsewhere."""
     with services.database.write("ledger") as connection:
         job = NewJob(job_id, kind, payload)
-        return begin_attempts(connection, [job], services.owner, datetime.now(UTC), is_alive).get(job_id)
+        return begin_attempts(connection, [job], owner, datetime.now(UTC), services.presence.is_alive).get(job_id)
 
 
-def take_along(services: Services, first: Accepted, files: ExitStack) -> list[Accepted]:
+def take_along(services: Services, owner: str, first: Accepted, files: ExitStack) -> list[Accepted]:
     """Open and claim other small jobs that wait in the inbox and that nobody has tried yet.
 
-    A job that was tried before runs alone: if it kills its worker, it takes no other along.
+    A job that was tried before runs alone: if it kills its worker, it takes no other along. One whose file goes meanwhile, since
+    its producer took it back, is stored all the same: it is open.
     """
     room = TOGETHER_BYTES - first.sent_bytes
     waiting = [files.enter_context(one) for one in _waiting(services.inbox, first.path.name, room)]
@@ -87,8 +94,8 @@ def take_along(services: Services, first: Accepted, files: ExitStack) -> list[Ac
         return []
     with services.database.write("ledger") as connection:
         jobs = [NewJob(one.job_id, "store", one.path.name) for one in waiting]
-        mine = begin_new(connection, jobs, services.owner, datetime.now(UTC))
-    return [one for one in waiting if one.job_id in mine and one.path.exists()]
+        mine = begin_new(connection, jobs, owner, datetime.now(UTC))
+    return [one for one in waiting if one.job_id in mine]
 
 
 def _waiting(inbox: Path, but: str, room: int) -> Iterator[Accepted]:
@@ -97,7 +104,7 @@ def _waiting(inbox: Path, but: str, room: int) -> Iterator[Accepted]:
         for entry in entries:
             if found == TOGETHER_FILES or room <= 0:
                 return
-            if not entry.name.endswith(SUFFIX) or entry.name == but:
+            if not JOB_FILE.fullmatch(entry.name) or entry.name == but:
                 continue
             with suppress(StorageError, OSError):  # its own message tells what is wrong with it
                 size = entry.stat(follow_symlinks=False).st_size

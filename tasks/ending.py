@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -16,22 +15,25 @@ from strongroom.contracts import DocumentReceipt, ErrorInfo, StoreReceipt
 from strongroom.errors import DiskFull, StorageError
 from strongroom.inbox import write_receipt
 from strongroom.result import Problem
-from tasks.accepted import Accepted
+from tasks.accepted import SUFFIX, Accepted
 from tasks.retry import delay_before
 from tasks.services import Services
 
 _TOLD = 100
 """How many failed documents of one job the ledger names; the receipt names all."""
 
+_INNOCENT_DELAY = 5
+"""A job that waits for space on the disk waits as if for its fifth attempt: up to 16 seconds."""
+
 
 def end_stored(connection: Connection, job_id: str, receipts: Sequence[DocumentReceipt]) -> None:
     """Record the end of a store job, in the transaction that stored its documents."""
-    failed = [one for one in receipts if one.error is not None]
+    failed = [(position, one) for position, one in enumerate(receipts) if one.error is not None]
     counts = {name: sum(one.status == name for one in receipts) for name in ("stored", "unchanged", "failed")}
     outcome: dict[str, Any] = dict(counts)  # JSON: counts, and a list when some failed
     if failed:
-        outcome["failures"] = [{"file": one.name, **_error(one)} for one in failed[:_TOLD]]
-    error = _error(failed[0]) if failed else None
+        outcome["failures"] = [{"position": position, "file": one.name, **_error(one)} for position, one in failed[:_TOLD]]
+    error = _error(failed[0][1]) if failed else None
     state: State = "failed" if failed else "done"
     end_job(connection, job_id, state, datetime.now(UTC), subject=_subject(receipts), outcome=outcome, error=error)
 
@@ -47,18 +49,21 @@ def _subject(receipts: Sequence[DocumentReceipt]) -> str:
     return f"{one.library_id} {one.version}" if one.library_id else one.name
 
 
-def hand_back(services: Services, accepted: Accepted, receipts: Sequence[DocumentReceipt]) -> None:
-    """Tell the producer what became of a job that has ended, then let its payload go; keep it when a document failed.
+def hand_back(services: Services, accepted: Accepted, receipts: Callable[[], Sequence[DocumentReceipt]], *, failed: bool) -> None:
+    """Tell the producer what became of a job that has ended, if it asked for that, then let its payload go.
 
-    May run twice: whatever a crash between the commit and here left undone is done by the next delivery.
+    The payload is kept when a document failed. May run twice: whatever a crash between the commit and here left undone is done
+    by the next delivery.
+
+    Raises:
+        StorageError: the inbox cannot be written; the payload stays where it is.
     """
-    failed = any(one.status == "failed" for one in receipts)
     if accepted.manifest.receipt:
-        told = StoreReceipt(request_id=accepted.job_id, state="failed" if failed else "done", documents=list(receipts))
-        write_receipt(services.inbox, told)
+        state: Literal["failed", "done"] = "failed" if failed else "done"
+        tell(services, StoreReceipt(request_id=accepted.job_id, state=state, documents=list(receipts())))
     durable.step("inbox: let go")
     if failed:
-        _keep(services, accepted.path)
+        keep(services, accepted.job_id)
     else:
         accepted.path.unlink(missing_ok=True)
 
@@ -71,27 +76,51 @@ def fail(
     state: Literal["failed", "quarantined"] = "failed",
     receipt: bool = True,
 ) -> None:
-    """Record that a job as a whole cannot be done, keep its payload, tell the producer."""
+    """Record that a job as a whole cannot be done, tell the producer, keep its payload."""
     info = ErrorInfo.of(Problem.of(error))
     with services.database.write("ledger") as connection:
         end_job(connection, job_id, state, datetime.now(UTC), error=info.model_dump())
     if receipt:
-        write_receipt(services.inbox, StoreReceipt(request_id=job_id, state=state, error=info))
-    _keep(services, services.inbox / f"{job_id}.inbox")
+        tell(services, StoreReceipt(request_id=job_id, state=state, error=info))
+    keep(services, job_id)
 
 
 def postpone(services: Services, row: JobRow, error: StorageError) -> None:
     """Record that a job is to be tried again, and when; the reconciler sends it then."""
     now = datetime.now(UTC)
     counted = not isinstance(error, DiskFull)
-    due_at = now + delay_before(row.attempts if counted else 5)
+    due_at = now + delay_before(row.attempts if counted else _INNOCENT_DELAY)
     info: Mapping[str, Any] = ErrorInfo.of(Problem.of(error)).model_dump()  # JSON
     with services.database.write("ledger") as connection:
         postpone_job(connection, row.job_id, due_at, info, counted=counted)
 
 
-def _keep(services: Services, path: Path) -> None:
-    """Move a payload to where a person finds it: nothing that was accepted is thrown away."""
-    services.failed.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):
+def worn_out(row: JobRow) -> StorageError:
+    """Return what is said of a job that was tried too often."""
+    tried = f"The job was tried {row.attempts - 1} times and never ended."
+    kept = "Its payload is kept in inbox/failed."
+    if row.error is not None:
+        return StorageError(f"{tried} The last error: {row.error['message']}", f"{row.error['hint']} {kept}")
+    return StorageError(tried, f"It may kill its worker: look at the worker's log before you send it again. {kept}")
+
+
+def tell(services: Services, receipt: StoreReceipt) -> None:
+    """Put a receipt where its producer waits for it.
+
+    Raises:
+        StorageError: the inbox cannot be written.
+    """
+    with durable.os_errors("cannot write a receipt"):
+        write_receipt(services.inbox, receipt)
+
+
+def keep(services: Services, job_id: str) -> None:
+    """Move a job's payload to where a person finds it: nothing that was accepted is thrown away.
+
+    Raises:
+        StorageError: the inbox cannot be written.
+    """
+    path = services.inbox / f"{job_id}{SUFFIX}"
+    with durable.os_errors("cannot keep a payload"), suppress(FileNotFoundError):
+        services.failed.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.rename(services.failed / path.name)

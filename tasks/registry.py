@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from celery import Celery
+from celery.exceptions import Reject
 
 from storage.tidy import tidy
 from strongroom.errors import StorageError
@@ -27,20 +30,26 @@ _OPTIONS: dict[str, Any] = {  # Celery's task options: of many types
     "ignore_result": True,
     "throws": (StorageError,),
     "typing": False,
+    "shared": False,  # else the first application's tasks would answer for every later one
 }
 """Late acknowledgement: a message leaves the broker when the ledger knows how its job ended, not before."""
+
+PAUSE_S = 1.0
+"""Between two deliveries of a message that nothing could be done about."""
 
 
 def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
     """Register every task. ``services`` returns the process's own: it is called in the process that runs a task."""
 
     @app.task(name=STORE_TASK, **_OPTIONS)
-    def store(task: Any, **fields: Any) -> None:  # a bound task; the message as it came, checked by its contract
-        run_store(services(), fields, task.request.id)
+    def store(task: Any, /, *more: Any, **fields: Any) -> None:  # a bound task; the message as it came, checked by its contract
+        with _coming_again():
+            run_store(services(), _message(more, fields), task.request.id)
 
     @app.task(name=VERIFY_TASK, **_OPTIONS)
-    def verify(task: Any, **fields: Any) -> None:  # as above
-        run_verify(services(), fields, task.request.id)
+    def verify(task: Any, /, *more: Any, **fields: Any) -> None:  # as above
+        with _coming_again():
+            run_verify(services(), _message(more, fields), task.request.id)
 
     @app.task(name=TREE_TASK, **_OPTIONS)
     def tree(_task: object) -> None:
@@ -57,3 +66,19 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
     @app.task(name=TIDY_TASK, **_OPTIONS)
     def tidy_up(_task: object) -> None:
         log.info("tidied", **asdict(tidy(services().engine.folder, datetime.now(UTC))))
+
+
+def _message(more: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields; of a message that has positional arguments too, something that no contract knows."""
+    return {**fields, "args": list(more)} if more else fields
+
+
+@contextmanager
+def _coming_again() -> Iterator[None]:
+    """Put the message back into its queue when the job could not even be recorded: Celery would acknowledge and lose it."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("a message is put back into its queue", error=str(error))
+        time.sleep(PAUSE_S)  # nothing can be done meanwhile: this process has no ledger, or no disk
+        raise Reject(str(error), requeue=True) from None

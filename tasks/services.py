@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from models.database import Database
 from storage.engine import Engine
+from tasks.owner import Presence
 
 TREE_TASK = "strongroom.tree"
 RECONCILE_TASK = "strongroom.reconcile"
@@ -25,7 +26,7 @@ class Send(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """An engine and what else a task needs. Belongs to one process."""
+    """An engine and what else a task needs. Belongs to one process, which is what ``owner`` names (``host:pid``)."""
 
     engine: Engine
     owner: str
@@ -33,6 +34,11 @@ class Services:
     send: Send
     waiting: Callable[[str], int]
     """Returns how many messages wait in a queue."""
+    presence: Presence = field(init=False)
+    """Shows other processes that this one lives, as long as it does."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "presence", Presence(self.engine.folder.run / "workers", self.owner))
 
     @property
     def database(self) -> Database:

@@ -11,17 +11,17 @@ from contextlib import ExitStack, suppress
 from itertools import accumulate, pairwise
 from typing import Any
 
-import orjson
 import structlog
 from sqlalchemy import Connection
 
 from models.ledger import JobRow, find_jobs
-from strongroom.contracts import DocumentOptions, DocumentReceipt, InlineDocument, StoreMessage, parse_message
+from strongroom.contracts import DocumentReceipt
 from strongroom.errors import BrokerUnavailable, InvalidMessage, PayloadDamaged, PayloadMissing, StorageError
-from strongroom.inbox import InboxWriter
 from strongroom.routes import LONG_QUEUE
 from tasks.accepted import SUFFIX, Accepted, claim, take_along
-from tasks.ending import end_stored, fail, hand_back, postpone
+from tasks.ending import end_stored, fail, hand_back, postpone, worn_out
+from tasks.finish import finish_ended
+from tasks.messages import accept_message, refuse_message
 from tasks.retry import in_process
 from tasks.services import TREE_TASK, Services
 
@@ -35,106 +35,47 @@ def run_store(services: Services, fields: Mapping[str, Any], message_id: str) ->
     """Carry out one ``strongroom.store`` message. Returns when the message may be acknowledged: the ledger knows the rest.
 
     Raises:
-        StorageError: the ledger cannot be reached; the message must come again.
+        StorageError: the ledger or the inbox cannot be reached: the message must come again.
     """
     try:
-        job_id = _job_of(services, fields, message_id)
+        job_id = accept_message(services, fields, message_id)
     except InvalidMessage as error:
         refuse_message(services, "store", fields, message_id, error)
         return
     if job_id is not None:
-        with ExitStack() as files:
-            _run(services, job_id, files)
+        with services.presence.at_work() as owner, ExitStack() as files:
+            _run(services, owner, job_id, files)
 
 
-def refuse_message(services: Services, kind: str, fields: Mapping[str, Any], message_id: str, error: InvalidMessage) -> None:
-    """Record a message that cannot be understood as a failed job, and keep what it said."""
-    said = orjson.dumps(dict(fields), default=repr).decode()
-    if in_process(lambda: claim(services, message_id, said, kind)) is not None:
-        fail(services, message_id, error, receipt=False)
-
-
-def worn_out(services: Services) -> StorageError:
-    """Return what is said of a job that was tried too often."""
-    return StorageError(
-        f"The job was tried {services.max_attempts} times and never ended.",
-        "It may kill its worker: look at the worker's log before you send it again. Its payload is kept in inbox/failed.",
-    )
-
-
-def _job_of(services: Services, fields: Mapping[str, Any], message_id: str) -> str | None:
-    """Return the job that a message rings for, after staging what it carries itself; None when that has ended already."""
-    message = parse_message(StoreMessage, dict(fields))
-    if message.inbox is not None:
-        return message.inbox.removesuffix(SUFFIX)
-    job_id = message.request_id or message_id
-    if (services.inbox / f"{job_id}{SUFFIX}").exists():
-        return job_id
-    with services.database.read() as connection:
-        row = find_jobs(connection, [job_id]).get(job_id)
-    if row is not None and row.ended:
-        return None
-    documents = message.documents or [InlineDocument(**message.model_dump(include=set(InlineDocument.model_fields)))]
-    with InboxWriter(services.inbox, job_id, receipt=message.receipt) as writer:
-        for document in documents:
-            options = DocumentOptions(**document.model_dump(include=set(DocumentOptions.model_fields)))
-            writer.add(_text_of(document), "message", options)
-        writer.commit()
-    return job_id
-
-
-def _text_of(document: InlineDocument) -> bytes:
-    if document.text is not None and document.content is None:
-        return document.text.encode("utf-8", "surrogatepass")  # half a pair is refused with the document, by its own code
-    if document.content is not None and document.text is None:
-        return orjson.dumps(document.content)
-    raise InvalidMessage("A document in a message needs either text or content.")
-
-
-def _run(services: Services, job_id: str, files: ExitStack) -> None:
-    path = services.inbox / f"{job_id}{SUFFIX}"
-    accepted: Accepted | None = None
-    fault: StorageError | None = None
-    try:
-        accepted = files.enter_context(Accepted(path))
-    except (PayloadMissing, PayloadDamaged) as error:
-        fault = error
-    row = in_process(lambda: claim(services, job_id, path.name))
+def _run(services: Services, owner: str, job_id: str, files: ExitStack) -> None:
+    """Count the attempt, then look at the payload: whatever that does to this process has been counted."""
+    row = in_process(lambda: claim(services, owner, job_id, f"{job_id}{SUFFIX}"))
     if row is None:
-        if accepted is not None:
-            _finish_ended(services, accepted)
+        finish_ended(services, job_id, files)
     elif row.attempts > services.max_attempts:
-        fail(services, job_id, worn_out(services), state="quarantined")
-    elif accepted is None:
-        assert fault is not None
-        fail(services, job_id, fault)
+        fail(services, job_id, worn_out(row), state="quarantined")
     else:
-        _store(services, row, accepted, files)
+        _store(services, row, files)
 
 
-def _finish_ended(services: Services, accepted: Accepted) -> None:
-    """Do what a worker left undone that died between its commit and the end. Storing again finds everything there."""
-    with services.database.read() as connection:
-        row = find_jobs(connection, [accepted.job_id]).get(accepted.job_id)
-    if row is not None and row.ended:
-        hand_back(services, accepted, services.engine.store(accepted.documents))
-
-
-def _store(services: Services, row: JobRow, first: Accepted, files: ExitStack) -> None:
+def _store(services: Services, row: JobRow, files: ExitStack) -> None:
     """Store the documents of this job, and of waiting ones, with one barrier and one commit that ends their jobs too."""
-    together = [first]
+    together: list[Accepted] = []
     try:
+        together += [files.enter_context(Accepted(services.inbox / f"{row.job_id}{SUFFIX}"))]
         if row.attempts == 1:
-            together += in_process(lambda: take_along(services, first, files))
+            together += in_process(lambda: take_along(services, row.owner, together[0], files))
         receipts = in_process(lambda: _store_together(services, together))
-        _show(services, [receipt for part in receipts for receipt in part])
+    except (PayloadMissing, PayloadDamaged) as error:
+        fail(services, row.job_id, error)
     except Exception as error:
         if not isinstance(error, StorageError):
             log.exception("a store failed in a way nobody thought of", job=row.job_id)
-        _postpone(services, together, error)
-        return
-    for accepted, part in zip(together, receipts, strict=True):
-        hand_back(services, accepted, part)
+        _postpone(services, [row.job_id, *(one.job_id for one in together)], error)
+    else:
+        _show(services, [receipt for part in receipts for receipt in part])
+        for accepted, part in zip(together, receipts, strict=True):
+            _hand_back(services, accepted, part)
 
 
 def _store_together(services: Services, together: list[Accepted]) -> list[list[DocumentReceipt]]:
@@ -150,18 +91,29 @@ def _store_together(services: Services, together: list[Accepted]) -> list[list[D
 
 
 def _show(services: Services, receipts: Sequence[DocumentReceipt]) -> None:
-    if len(receipts) <= SHOWN_AT_ONCE:
-        services.engine.show(receipts)
-    elif services.engine.options.tree != "none":
-        with suppress(BrokerUnavailable):  # beat rings for the tree as well
-            services.send(TREE_TASK, {}, queue=LONG_QUEUE)
+    """Show the documents in the tree. They are stored whatever becomes of that: beat rings for the tree as well."""
+    try:
+        if len(receipts) <= SHOWN_AT_ONCE:
+            services.engine.show(receipts)
+        elif services.engine.options.tree != "none":
+            with suppress(BrokerUnavailable):
+                services.send(TREE_TASK, {}, queue=LONG_QUEUE)
+    except (StorageError, OSError) as error:
+        log.warning("stored, and not in the tree yet", error=str(error))
 
 
-def _postpone(services: Services, together: Sequence[Accepted], error: Exception) -> None:
+def _hand_back(services: Services, accepted: Accepted, receipts: Sequence[DocumentReceipt]) -> None:
+    try:
+        hand_back(services, accepted, lambda: receipts, failed=any(one.status == "failed" for one in receipts))
+    except StorageError as error:  # the job has ended; the reconciler finds its file still there and sends it again
+        log.warning("stored, and its producer not told yet", job=accepted.job_id, error=error.message)
+
+
+def _postpone(services: Services, job_ids: Sequence[str], error: Exception) -> None:
     """Have the jobs that did not end tried again, whatever the error was: none is left running for ever."""
     known = error if isinstance(error, StorageError) else StorageError(f"An unexpected error: {error!r}.")
     with services.database.read() as connection:
-        rows = find_jobs(connection, [accepted.job_id for accepted in together])
+        rows = find_jobs(connection, job_ids)
     for row in rows.values():
         if not row.ended:
             postpone(services, row, known)

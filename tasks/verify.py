@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
+import structlog
 
-from models.ledger import end_job
+from models.ledger import JobRow, end_job
 from strongroom.contracts import VerifyMessage, VerifyReceipt, parse_message
 from strongroom.errors import InvalidMessage, StorageError
 from tasks.accepted import claim
-from tasks.ending import fail, postpone
+from tasks.ending import fail, postpone, worn_out
+from tasks.messages import job_id_of, refuse_message
 from tasks.retry import in_process
 from tasks.services import Services
-from tasks.store import refuse_message, worn_out
+
+log = structlog.get_logger()
 
 _TOLD = 1000
 """How many damaged versions the ledger names."""
@@ -32,13 +35,17 @@ def run_verify(services: Services, fields: Mapping[str, Any], message_id: str) -
     except InvalidMessage as error:
         refuse_message(services, "verify", fields, message_id, error)
         return
-    job_id = message.request_id or message_id
-    payload = orjson.dumps({**dict(fields), "request_id": job_id}).decode()
-    row = in_process(lambda: claim(services, job_id, payload, "verify"))
-    if row is None:
-        return
+    job_id = job_id_of(message.request_id, message_id)
+    payload = json.dumps({**fields, "request_id": job_id})
+    with services.presence.at_work() as owner:
+        row = in_process(lambda: claim(services, owner, job_id, payload, "verify"))
+        if row is not None:
+            _run(services, row, message)
+
+
+def _run(services: Services, row: JobRow, message: VerifyMessage) -> None:
     if row.attempts > services.max_attempts:
-        fail(services, job_id, worn_out(services), state="quarantined", receipt=False)
+        fail(services, row.job_id, worn_out(row), state="quarantined", receipt=False)
         return
     try:
         receipt = services.engine.verify(message.library_id, message.version)
@@ -46,9 +53,12 @@ def run_verify(services: Services, fields: Mapping[str, Any], message_id: str) -
         if error.retryable:
             postpone(services, row, error)
         else:
-            fail(services, job_id, error, receipt=False)
-        return
-    _end(services, job_id, message, receipt)
+            fail(services, row.job_id, error, receipt=False)
+    except Exception as error:
+        log.exception("a verification failed in a way nobody thought of", job=row.job_id)
+        postpone(services, row, StorageError(f"An unexpected error: {error!r}."))
+    else:
+        _end(services, row.job_id, message, receipt)
 
 
 def _end(services: Services, job_id: str, message: VerifyMessage, receipt: VerifyReceipt) -> None:
