@@ -8,27 +8,29 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, select, update
 from sqlalchemy.sql import ColumnElement
 
+from models.parts import in_parts
 from models.rows import LIBRARY_FACTS, LibraryRow, Place, StoredVersion
 from models.tables import Library, Segment, StoredObject, Version, table_of
 
 _LIBRARY, _VERSION, _SEGMENT, _OBJECT = (table_of(kind) for kind in (Library, Version, Segment, StoredObject))
 _PLACE = [_OBJECT.c[name] for name in Place.__slots__]
-_BATCH = 500
-_NEWEST_FIRST = (_VERSION.c.order_rank.desc(), _VERSION.c.order_key.desc(), _VERSION.c.created_at.desc())
+_FETCHED = 500  # rows held in memory of a long answer
+NEWEST_FIRST = (_VERSION.c.order_rank.desc(), _VERSION.c.order_key.desc(), _VERSION.c.created_at.desc())
+_ONE_BY_ONE = (_VERSION.c.version_id, _OBJECT.c.object_id.desc())
+"""Keeps the places of one version together, the newest first: it was written because the others are worse or damaged."""
 
 
 def known_places(connection: Connection, contents: Iterable[str]) -> dict[str, Place]:
-    """Return where each content lies, of those that are stored; condemned segments do not count."""
-    wanted = sorted(set(contents))
+    """Return the newest place of each content, of those that are stored; condemned segments do not count."""
     found: dict[str, Place] = {}
-    for start in range(0, len(wanted), _BATCH):
+    for part in in_parts(sorted(set(contents))):
         query = (
             select(*_PLACE)
             .join(_SEGMENT, _SEGMENT.c.segment_sha256 == _OBJECT.c.segment_sha256)
-            .where(_OBJECT.c.content_sha256.in_(wanted[start : start + _BATCH]), ~_SEGMENT.c.condemned)
+            .where(_OBJECT.c.content_sha256.in_(part), ~_SEGMENT.c.condemned)
+            .order_by(_OBJECT.c.object_id)
         )
-        for row in connection.execute(query):
-            found.setdefault(row[0], Place(*row))
+        found.update((row[0], Place(*row)) for row in connection.execute(query))
     return found
 
 
@@ -36,8 +38,8 @@ def find_version(connection: Connection, library_id: str, file_path: str | None 
     """Return the current revision of the version with this path in the tree; of the library's latest one without a path."""
     columns = _VERSION.c
     query = _versions(columns.library_id == library_id, columns.current)
-    query = query.order_by(*_NEWEST_FIRST) if file_path is None else query.where(columns.file_path == file_path)
-    row = connection.execute(query.limit(1)).first()
+    query = query.order_by(*NEWEST_FIRST) if file_path is None else query.where(columns.file_path == file_path)
+    row = connection.execute(query.order_by(*_ONE_BY_ONE).limit(1)).first()
     return _stored_version(row) if row else None
 
 
@@ -52,12 +54,13 @@ def list_versions(
         conditions.append(_VERSION.c.library_id == library_id)
     if version is not None:
         conditions.append(_VERSION.c.version == version)
-    query = _versions(*conditions).order_by(_VERSION.c.library_id, *_NEWEST_FIRST, _VERSION.c.revision.desc())
-    return _one_place_each(connection.execution_options(yield_per=_BATCH).execute(query))
+    order = (_VERSION.c.library_id, *NEWEST_FIRST, _VERSION.c.revision.desc(), *_ONE_BY_ONE)
+    query = _versions(*conditions).order_by(*order)
+    return _one_place_each(connection.execution_options(yield_per=_FETCHED).execute(query))
 
 
 def versions_in_segment(connection: Connection, segment_sha256: str) -> list[StoredVersion]:
-    """Return every revision, current or not, whose bytes lie in a segment."""
+    """Return every revision, current or not, that has a place in a segment, whether that is its newest place or not."""
     return [_stored_version(row) for row in connection.execute(_versions(_OBJECT.c.segment_sha256 == segment_sha256))]
 
 
@@ -66,7 +69,7 @@ def list_libraries(connection: Connection, library_ids: Collection[str] | None =
     query = select(_LIBRARY).order_by(_LIBRARY.c.library_id)
     if library_ids is not None:
         query = query.where(_LIBRARY.c.library_id.in_(library_ids))
-    for row in connection.execution_options(yield_per=_BATCH).execute(query).mappings():
+    for row in connection.execution_options(yield_per=_FETCHED).execute(query).mappings():
         yield LibraryRow(
             row["library_id"],
             {name: row[name] for name in LIBRARY_FACTS},
@@ -79,15 +82,29 @@ def list_libraries(connection: Connection, library_ids: Collection[str] | None =
         )
 
 
-def list_segments(connection: Connection) -> list[tuple[str, int]]:
-    """Return digest and size in bytes of every segment that is not condemned, by digest (the order on disk)."""
-    query = select(_SEGMENT.c.segment_sha256, _SEGMENT.c.size_bytes).where(~_SEGMENT.c.condemned)
-    return [(row[0], row[1]) for row in connection.execute(query.order_by(_SEGMENT.c.segment_sha256))]
+def list_segments(connection: Connection, after: str = "", limit: int | None = None) -> list[tuple[str, int]]:
+    """Return digest and size in bytes of the segments behind ``after`` that are not condemned, by digest (the order on disk)."""
+    name = _SEGMENT.c.segment_sha256
+    query = select(name, _SEGMENT.c.size_bytes).where(~_SEGMENT.c.condemned, name > after).order_by(name).limit(limit)
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def segment_bytes(connection: Connection) -> int:
+    """Return the bytes of all segments that are not condemned."""
+    return int(connection.scalar(select(func.sum(_SEGMENT.c.size_bytes)).where(~_SEGMENT.c.condemned)) or 0)
 
 
 def list_places(connection: Connection, segment_sha256: str) -> list[Place]:
     """Return the places that the catalogue knows in a segment."""
     return [Place(*row) for row in connection.execute(select(*_PLACE).where(_OBJECT.c.segment_sha256 == segment_sha256))]
+
+
+def versions_without_place(connection: Connection) -> list[tuple[str, str, int]]:
+    """Return library, version and revision of what the catalogue names without knowing where its bytes lie: none, if all is well."""
+    columns = _VERSION.c
+    placed = select(_OBJECT.c.object_id).where(_OBJECT.c.content_sha256 == columns.content_sha256)
+    query = select(columns.library_id, columns.version, columns.revision).where(~placed.exists())
+    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
 
 def count_versions(connection: Connection) -> int:
@@ -105,22 +122,42 @@ def totals(connection: Connection) -> tuple[int, int, int, int]:
 
 def outside_tree(connection: Connection, limit: int) -> list[StoredVersion]:
     """Return current versions that the tree does not show yet, oldest first."""
-    query = _versions(_VERSION.c.current, ~_VERSION.c.in_tree).order_by(_VERSION.c.version_id).limit(limit)
-    return [_stored_version(row) for row in connection.execute(query)]
+    query = _versions(_VERSION.c.current, ~_VERSION.c.in_tree).order_by(*_ONE_BY_ONE).limit(limit)
+    return list(_one_place_each(connection.execute(query)))
 
 
 def unshown(connection: Connection, file_paths: Collection[str]) -> list[StoredVersion]:
     """Return those of these versions that the tree does not show yet."""
-    query = _versions(_VERSION.c.file_path.in_(file_paths), _VERSION.c.current, ~_VERSION.c.in_tree)
-    return [_stored_version(row) for row in connection.execute(query)]
+    found: list[StoredVersion] = []
+    for part in in_parts(sorted(file_paths)):
+        query = _versions(_VERSION.c.file_path.in_(part), _VERSION.c.current, ~_VERSION.c.in_tree).order_by(*_ONE_BY_ONE)
+        found += _one_place_each(connection.execute(query))
+    return found
+
+
+def still_current(connection: Connection, version_ids: Iterable[str]) -> set[str]:
+    """Return those of these revisions that are their version's current one."""
+    found: set[str] = set()
+    for part in in_parts(version_ids):
+        query = select(_VERSION.c.version_id).where(_VERSION.c.version_id.in_(part), _VERSION.c.current)
+        found.update(connection.scalars(query))
+    return found
 
 
 def mark_in_tree(connection: Connection, version_ids: Iterable[str]) -> None:
     """Record that the tree shows these versions."""
-    wanted = list(version_ids)
-    for start in range(0, len(wanted), _BATCH):
-        part = wanted[start : start + _BATCH]
+    for part in in_parts(version_ids):
         connection.execute(update(_VERSION).where(_VERSION.c.version_id.in_(part)).values(in_tree=True))
+
+
+def show_all_again(connection: Connection) -> None:
+    """Record that the tree shows nothing: it follows another rule from now on."""
+    connection.execute(update(_VERSION).where(_VERSION.c.current, _VERSION.c.in_tree).values(in_tree=False))
+
+
+def forget_tree(connection: Connection) -> None:
+    """Record that the tree shows nothing: it is to be built anew."""
+    connection.execute(update(_VERSION).where(_VERSION.c.current).values(in_tree=False))
 
 
 def _versions(*conditions: ColumnElement[bool]) -> Select[Any]:
@@ -159,7 +196,7 @@ _FACTS = len(_NAMES)
 
 
 def _one_place_each(rows: Iterable[Row[Any]]) -> Iterator[StoredVersion]:
-    """A content that two stores wrote at once lies in two places: the first is enough."""
+    """A content may lie in several places: the first is the newest, and enough."""
     previous = ""
     for row in rows:
         if row[0] != previous:

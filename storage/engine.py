@@ -19,6 +19,7 @@ from storage.layout import DataFolder
 from storage.read import read_content, stream_content
 from storage.store import Record, Storing
 from storage.tree import Mode, Tree
+from storage.treemode import adopt_mode
 from storage.verify import Progress, silent, verify
 from strongroom.contracts import DocumentReceipt, VerifyReceipt
 from strongroom.errors import IntegrityError, NotFound
@@ -77,6 +78,7 @@ class Engine:
         """
         self.folder.create()
         upgrade(self.database)
+        adopt_mode(self.folder, self.database, self.options.tree)
         return self
 
     def open(self) -> Self:
