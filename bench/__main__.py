@@ -1,0 +1,72 @@
+"""``make bench``: measure everything and print one table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import engine, service
+from bench.material import corpus, write_small_documents
+from bench.rows import Row, print_rows
+
+
+def main() -> None:
+    """Run the measurements in a folder of their own, on the disk of the checkout."""
+    options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    options.add_argument("--documents", type=int, default=5000, help="documents of 30 KB")
+    options.add_argument("--only", choices=("engine", "corpus", "queue", "memory"), help="measure only a part")
+    options.add_argument("--json", action="store_true", help="JSON on standard output")
+    asked = options.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=Path(__file__).resolve().parents[1]))
+    try:
+        rows = measure(scratch, asked.documents, asked.only)
+    finally:
+        shutil.rmtree(scratch)
+    if asked.json:
+        json.dump([asdict(row) for row in rows], sys.stdout, indent=1)
+    else:
+        print_rows(rows)
+
+
+def measure(scratch: Path, documents: int, only: str | None) -> list[Row]:
+    """Run the parts one after the other: they would disturb each other."""
+    paths = write_small_documents(scratch / "small", documents)
+    rows = _Rows()
+    rate = float("nan")
+    if only in {None, "engine", "queue"}:
+        found, rate = engine.ingest(paths, scratch)
+        rows.extend(found)
+    if only in {None, "queue"}:
+        with service.service(scratch / "queue") as data:
+            rows.append(service.through_the_queue(paths, data, rate))
+        with service.service(scratch / "single") as data:
+            rows.append(service.one_a_message(paths[: min(2000, documents)], data))
+        rows.append(service.start_up(paths[0], scratch))
+    if only in {None, "corpus"}:
+        rows.extend(engine.corpus_rows(corpus(), scratch))
+    if only in {None, "memory"}:
+        with service.service(scratch / "large") as data:
+            rows.extend(service.large_document(scratch, data))
+    return list(rows)
+
+
+class _Rows(list[Row]):
+    """Tells each row as it comes: a run takes minutes."""
+
+    def append(self, row: Row) -> None:
+        sys.stderr.write(f"{row.what}: {row.ours}; {row.peer}\n")
+        super().append(row)
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.append(row)
+
+
+if __name__ == "__main__":
+    main()
