@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from models.ledger import NewJob, begin_attempts, end_job, find_jobs
+from models.ledger import JobRow, NewJob, begin_attempts, end_job, find_jobs
 from strongroom.contracts import DocumentOptions, ErrorInfo, InlineDocument, StoreMessage, StoreReceipt, parse_message
 from strongroom.errors import InvalidDocument, InvalidMessage
 from strongroom.inbox import InboxWriter
@@ -101,15 +101,15 @@ def refuse_message(services: Services, kind: str, fields: Mapping[str, Any], mes
     info = ErrorInfo.of(Problem.of(error))
     job = NewJob(job_id, kind, _as_text(fields))
 
-    def record() -> bool:
+    def record() -> JobRow:
         now = datetime.now(UTC)
         with services.database.write("ledger") as connection:
-            mine = begin_attempts(connection, [job], "", now, services.presence.is_alive)
-            if mine:
+            if begin_attempts(connection, [job], "", now, services.presence.is_alive):
                 end_job(connection, job_id, "failed", now, error=info.model_dump())
-        return bool(mine)
+            return find_jobs(connection, [job_id])[job_id]
 
-    if in_process(record):
+    row = in_process(record)
+    if row.state == "failed" and row.outcome is None:  # by this delivery, or by one before it that died here
         if fields.get("receipt") is True:
             tell(services, StoreReceipt(request_id=job_id, state="failed", error=info))
         keep(services, job_id)
