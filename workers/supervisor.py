@@ -137,6 +137,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping = True
         first = min(self._signals.stops, 1)
+        self._console.event("service", "stopping; running jobs may finish (Ctrl-C again: they go back to the queue)")
         for wave in sorted({child.part.stop_wave for child in self._children}):
             members = [child for child in self._children if child.part.stop_wave == wave and child.pid]
             for child in members:

@@ -218,11 +218,13 @@ def test_a_running_job_ends_within_the_grace_period_or_goes_back_to_the_queue(tm
     assert slow.read_text() == "started\n"
     assert not processes_of(tmp_path)
     with subprocess.Popen(embedded.command, stdout=subprocess.DEVNULL) as broker:
-        await_that(lambda: answers(embedded.url), "the broker is there again")
-        with redis.Redis(unix_socket_path=str(tmp_path / "run" / "broker.sock")) as client:
-            assert client.llen("short") == 1
-            assert client.hlen("unacked") == 0
-        broker.terminate()
+        try:
+            await_that(lambda: answers(embedded.url), "the broker is there again")
+            with redis.Redis(unix_socket_path=str(tmp_path / "run" / "broker.sock")) as client:
+                assert client.llen("short") == 1
+                assert client.hlen("unacked") == 0
+        finally:
+            broker.terminate()
 
 
 def answers(url: str) -> bool:

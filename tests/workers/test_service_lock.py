@@ -53,10 +53,12 @@ def test_a_new_supervisor_waits_until_the_last_part_of_a_dead_one_is_gone(tmp_pa
 def test_a_lock_lives_as_long_as_any_process_that_inherited_it(tmp_path: Path) -> None:
     lock = lock_service(tmp_path)
     with subprocess.Popen(["sleep", "600"], pass_fds=(lock,)) as part:
-        os.close(lock)
-        with (tmp_path / "metadata" / "service.lock").open() as file, pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        part.kill()
+        try:
+            os.close(lock)
+            with (tmp_path / "metadata" / "service.lock").open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            part.kill()
     os.close(lock_service(tmp_path))
 
 

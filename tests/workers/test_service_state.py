@@ -32,9 +32,11 @@ def test_what_is_written_is_read_while_its_supervisor_lives(tmp_path: Path) -> N
 
 def test_the_file_of_a_dead_supervisor_tells_of_no_service(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "600"]) as process:
-        write_state(state_of(tmp_path, process.pid))
-        assert read_state(tmp_path) is not None
-        process.kill()
+        try:
+            write_state(state_of(tmp_path, process.pid))
+            assert read_state(tmp_path) is not None
+        finally:
+            process.kill()
     assert read_state(tmp_path) is None
 
 

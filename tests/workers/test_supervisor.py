@@ -79,7 +79,8 @@ def note(text: str) -> str:
 
 def test_parts_start_after_the_one_they_wait_for_and_stop_in_waves(tmp_path: Path) -> None:
     def part(name: str, wave: int, after: str | None = None) -> dict[str, Any]:
-        script = f"{note('+' + name)}; trap '{note('-' + name)}; exit 0' TERM; touch $READY; while :; do sleep 0.05; done"
+        end = f"sleep 0.{3 - wave}; {note('-' + name)}; exit 0"  # asked at once, the last to stop would be the first to go
+        script = f"{note('+' + name)}; trap '{end}' TERM; touch $READY; while :; do sleep 0.05; done"
         return {"name": name, "script": script, "wave": wave, "after": after}
 
     with tiny(tmp_path, part("flower", 0, "worker"), part("worker", 1, "broker"), part("broker", 2)) as service:
@@ -156,6 +157,14 @@ def test_a_part_that_cannot_start_fails_the_service_with_the_end_of_its_log(tmp_
         assert "the port is taken" in said
         assert service.end() == 1
         assert not processes_of(tmp_path)
+
+
+def test_every_part_holds_the_lock_on_the_folder(tmp_path: Path) -> None:
+    with tiny(tmp_path, {"name": "one", "script": SLEEPER}, {"name": "two", "script": SLEEPER}) as service:
+        assert service.said() == "READY"
+        for part in ("one", "two"):
+            files = {str(link.readlink()) for link in Path(f"/proc/{service.now(part)[1]}/fd").iterdir()}
+            assert str(tmp_path / "metadata" / "service.lock") in files
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
