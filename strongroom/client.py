@@ -67,8 +67,9 @@ class Client:
     ) -> Result[Ticket]:
         """Send one document. On ``Ok`` its bytes are durable in the inbox and a job for them will run.
 
-        Safe to call twice: the same content of the same version is stored once. After an ``Err`` nothing was accepted, unless
-        ``context["delivery"]`` is "unknown" (the broker fell silent): then it may be stored all the same.
+        Safe to call twice: the same content of the same version is stored once. After an ``Err`` what was staged is taken back,
+        unless ``context["delivery"]`` is "unknown" (the broker fell silent half-way): then it may be stored all the same, as it
+        may when a worker came across the file before it was taken back.
         """
         outgoing = Outgoing(document, library_id, version, sort_as, if_exists, source, metadata or {}, name)
         for result in self.store_iter((outgoing,), receipt=receipt):

@@ -11,7 +11,7 @@ from kombu.exceptions import KombuError
 
 from strongroom.errors import BrokerUnavailable, ConfigurationError
 
-SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
+SCHEMES = ("redis", "rediss", "redis+socket")
 
 # Answers by which the broker says that it did not take the message. Known by name, since redis is not this package's to import.
 _REFUSALS = {"ResponseError", "BusyLoadingError", "AuthenticationError", "DataError"}

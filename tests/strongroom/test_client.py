@@ -1,0 +1,105 @@
+"""The client against a real broker: what a producer hands over is what lies in the inbox, named by a message."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.client import Client
+from strongroom.contracts import StoreMessage, parse_message
+from strongroom.inbox import InboxFile
+from strongroom.result import Err, Result
+
+TEXT = b'{"library_id": "/a/b", "version_id": "1.0", "text": "\xc3\xa9"}'
+Staged = Callable[[], list[Path]]
+
+
+def problem(result: Result[Any]) -> Any:
+    assert isinstance(result, Err), result
+    return result.problem
+
+
+def contents(path: Path) -> list[bytes]:
+    with InboxFile(path) as file:
+        return [file.read(document) for document in file.manifest.documents]
+
+
+@pytest.mark.parametrize("kind", ["path", "path as text", "bytes", "gzip", "stream", "unbuffered stream"])
+def test_store_stages_the_exact_bytes_whatever_they_come_as(client: Client, staged: Staged, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "documentation.json"
+    file.write_bytes(TEXT)
+    packed = gzip.compress(TEXT)
+    unbuffered = io.FileIO(file)
+    documents = {
+        "path": file,
+        "path as text": str(file),
+        "bytes": TEXT,
+        "gzip": packed,
+        "stream": io.BytesIO(TEXT),
+        "unbuffered stream": unbuffered,
+    }
+    client.store(documents[kind]).unwrap()
+    assert contents(staged()[0]) == [packed if kind == "gzip" else TEXT]
+    unbuffered.close()
+
+
+def test_the_manifest_says_what_the_producer_said(client: Client, staged: Staged) -> None:
+    client.store(
+        TEXT,
+        library_id="/x/y",
+        version="2",
+        sort_as="2.0",
+        if_exists="refuse",
+        source="https://example.org",
+        metadata={"k": [1]},
+        name="one",
+    ).unwrap()
+    with InboxFile(staged()[0]) as file:
+        (document,) = file.manifest.documents
+        assert file.manifest.receipt is True
+    said = document.model_dump(exclude={"offset", "length", "sha256"})
+    assert said == {
+        "library_id": "/x/y",
+        "version": "2",
+        "sort_as": "2.0",
+        "if_exists": "refuse",
+        "source": "https://example.org",
+        "metadata": {"k": [1]},
+        "name": "one",
+    }
+
+
+def test_the_message_is_in_the_queue_when_store_returns_and_names_the_inbox_file(
+    client: Client, broker: Any, staged: Staged
+) -> None:
+    ticket = client.store(TEXT).unwrap()
+    (message,) = broker.all()
+    assert message.headers["task"] == "strongroom.store"
+    assert message.headers["id"] == message.properties["correlation_id"] == ticket.request_id
+    assert message.headers["ignore_result"] is True
+    assert message.content_type == "application/json"
+    assert message.args == []
+    assert message.fields == {"contract": 1, "request_id": ticket.request_id, "inbox": staged()[0].name, "receipt": True}
+    assert parse_message(StoreMessage, message.fields).inbox == staged()[0].name
+
+
+@pytest.mark.parametrize(("size", "queue"), [(32 * 2**20, "short"), (32 * 2**20 + 1, "long")])
+def test_a_document_over_32_mib_goes_to_the_long_queue(
+    client: Client, broker: Any, tmp_path: Path, size: int, queue: str
+) -> None:
+    file = tmp_path / "large.json"
+    with file.open("wb") as stream:
+        stream.truncate(size)
+    client.store(file).unwrap()
+    assert len(broker.all(queue)) == 1
+
+
+def test_storing_twice_sends_two_jobs_of_different_names(client: Client, broker: Any) -> None:
+    first, second = client.store(TEXT).unwrap(), client.store(TEXT).unwrap()
+    assert first != second
+    assert {message.headers["id"] for message in broker.all()} == {first.request_id, second.request_id}

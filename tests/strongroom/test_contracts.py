@@ -1,0 +1,126 @@
+"""Messages: what was released still parses, what is unknown is refused by name, what is newer says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from strongroom import contracts
+from strongroom.contracts import CONTRACT, DocumentOptions, ErrorInfo, InlineDocument, StoreMessage, VerifyMessage, parse_message
+from strongroom.errors import InvalidMessage, MessageTooNew, NotFound
+from strongroom.result import Problem
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+RELEASED = sorted(GOLDEN.glob("*/*.json"))
+KINDS = {path.parent.name for path in RELEASED}
+
+
+def kind_of(path: Path) -> type[Any]:
+    kind: type[Any] = getattr(contracts, path.parent.name)
+    return kind
+
+
+def fields_of(path: Path) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return fields
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_released_message_still_parses_and_loses_nothing(path: Path) -> None:
+    fields = fields_of(path)
+    message = parse_message(kind_of(path), fields)
+    again = message.model_dump(mode="json", exclude_unset=True)
+    assert again == fields
+
+
+def test_every_kind_that_crosses_the_queue_has_released_messages() -> None:
+    assert {"StoreMessage", "VerifyMessage", "Manifest", "StoreReceipt", "VerifyReceipt"} == KINDS
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_field_of_a_contract_stands_in_a_released_message(kind: str) -> None:
+    """A field that is in none can be renamed without a test that fails."""
+
+    def used(value: object) -> set[str]:
+        if isinstance(value, dict):
+            return set(value).union(*map(used, value.values()))
+        return set().union(*map(used, value)) if isinstance(value, list) else set()
+
+    def declared(model: type[BaseModel]) -> set[str]:
+        names = set(model.model_fields)
+        for field in model.model_fields.values():
+            for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+                if isinstance(part, type) and issubclass(part, BaseModel):
+                    names |= declared(part)
+        return names
+
+    found = set().union(*(used(fields_of(path)) for path in RELEASED if path.parent.name == kind))
+    assert declared(getattr(contracts, kind)) - found == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "named"),
+    [
+        (StoreMessage, {"text": "{}", "libary_id": "/a"}, "libary_id"),
+        (StoreMessage, {"documents": [{"text": "{}", "verison": "1"}]}, "documents.0.verison"),
+        (StoreMessage, {"text": 3}, "text"),
+        (StoreMessage, {"inbox": "../../etc/passwd"}, "inbox"),
+        (StoreMessage, {"inbox": "a/b.inbox"}, "inbox"),
+        (StoreMessage, {"inbox": "aaaaaaaa.inbox\n"}, "inbox"),
+        (StoreMessage, {"request_id": "short"}, "request_id"),
+        (StoreMessage, {"request_id": "../../../../etc"}, "request_id"),
+        (StoreMessage, {"if_exists": "replace"}, "if_exists"),
+        (StoreMessage, {"metadata": []}, "metadata"),
+        (StoreMessage, {"contract": 0}, "contract"),
+        (StoreMessage, {"contract": "one"}, "contract"),
+        (StoreMessage, {"documents": [{}] * 1001}, "documents"),
+        (StoreMessage, {"sort_as": "x" * 1025}, "sort_as"),
+        (VerifyMessage, {"library": "/a"}, "library"),
+    ],
+)
+def test_a_message_that_breaks_the_contract_is_refused_and_the_field_named(
+    kind: type[Any], fields: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidMessage, match=rf"(^|; ){named}: ") as caught:
+        parse_message(kind, fields)
+    assert type(caught.value) is InvalidMessage
+    assert "tasks.md" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", [StoreMessage, VerifyMessage])
+def test_a_message_of_a_newer_contract_says_so_before_anything_else(kind: type[Any]) -> None:
+    with pytest.raises(MessageTooNew, match=f"contract {CONTRACT + 1}"):
+        parse_message(kind, {"contract": CONTRACT + 1, "a_field_of_the_future": True})
+
+
+def test_a_refusal_is_bounded_whatever_was_sent() -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        parse_message(StoreMessage, {f"unknown_{number}": "x" * 100_000 for number in range(1000)})
+    assert len(caught.value.message) < 1000
+
+
+def test_messages_are_immutable() -> None:
+    message = parse_message(StoreMessage, {"text": "{}"})
+    with pytest.raises(ValueError, match="frozen"):
+        message.text = "changed"
+
+
+def test_a_document_in_a_message_takes_what_a_staged_one_takes() -> None:
+    assert set(InlineDocument.model_fields) == set(DocumentOptions.model_fields) | {"text", "content"}
+    assert set(DocumentOptions.model_fields) <= set(StoreMessage.model_fields)
+
+
+def test_an_error_as_data_says_what_the_error_said() -> None:
+    info = ErrorInfo.of(Problem.of(NotFound("gone", "look elsewhere", {"version": "1"})))
+    assert info.model_dump() == {
+        "code": "not_found",
+        "message": "gone",
+        "hint": "look elsewhere",
+        "category": "validation",
+        "retryable": False,
+        "context": {"version": "1"},
+    }

@@ -1,0 +1,80 @@
+"""A client of the service on this host finds it, says when there is none, and follows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.client import Client
+from strongroom.result import Err, Result
+
+TEXT = b'{"library_id": "/a/b", "version_id": "1.0", "text": "\xc3\xa9"}'
+
+
+def problem(result: Result[Any]) -> Any:
+    assert isinstance(result, Err), result
+    return result.problem
+
+
+@pytest.fixture
+def service(tmp_path: Path, broker: Any) -> Path:
+    (tmp_path / "data" / "run").mkdir(parents=True)
+    (tmp_path / "data" / "inbox").mkdir()
+    (tmp_path / "data" / "run" / "service.json").write_text(json.dumps({"broker_url": broker.url, "pid": 1}))
+    return tmp_path / "data"
+
+
+def test_of_service_finds_broker_and_inbox_in_the_data_folder(service: Path, broker: Any) -> None:
+    with Client.of_service(service) as client:
+        ticket = client.store(TEXT).unwrap()
+    assert (service / "inbox" / f"{ticket.request_id}.inbox").exists()
+    assert len(broker.all()) == 1
+
+
+def test_of_service_without_a_service_says_how_to_start_one_and_finds_it_later(service: Path) -> None:
+    file = service / "run" / "service.json"
+    body = file.read_text()
+    file.unlink()
+    with Client.of_service(service) as client:
+        found = problem(client.store(TEXT))
+        assert found.code == "broker_unavailable"
+        assert f"strongroom up --data {service}" in found.hint
+        file.write_text(body)
+        client.store(TEXT).unwrap()
+
+
+def test_of_service_follows_a_service_that_started_again_elsewhere(service: Path, own_broker: Any, broker: Any) -> None:
+    file = service / "run" / "service.json"
+    file.write_text(json.dumps({"broker_url": own_broker.url}))
+    with Client.of_service(service) as client:
+        client.store(TEXT).unwrap()
+        own_broker.kill()
+        file.write_text(json.dumps({"broker_url": broker.url}))
+        client.store(TEXT).unwrap()
+    assert len(broker.all()) == 1
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", '{"broker_url": 3}', "{}"])
+def test_of_service_refuses_a_service_file_that_is_none(service: Path, body: str) -> None:
+    (service / "run" / "service.json").write_text(body)
+    assert problem(Client.of_service(service).store(TEXT)).code == "data_folder"
+
+
+def test_of_service_without_a_data_folder_is_an_err(tmp_path: Path) -> None:
+    found = problem(Client.of_service(tmp_path / "nowhere").store(TEXT))
+    assert found.code == "data_folder"
+    assert "--data" in found.hint
+
+
+def test_of_service_reaches_a_broker_in_a_folder_of_any_name(short_folder: Path, broker_at: Callable[[Path], Any]) -> None:
+    data = short_folder / "a b#%20é?&"
+    (data / "inbox").mkdir(parents=True)
+    broker = broker_at(data)
+    (data / "run" / "service.json").write_text(json.dumps({"broker_url": broker.url}))
+    with Client.of_service(data, timeout_s=1) as client:
+        client.store(TEXT).unwrap()
+    assert len(broker.all()) == 1
