@@ -6,14 +6,13 @@ from typing import Any
 
 from config.routes import ROUTES
 from config.schedules import SCHEDULE
-from config.settings import Settings
 from strongroom.routes import SHORT_QUEUE
 
 VISIBILITY_TIMEOUT_S = 6 * 3600
 """Above the longest job: the broker must never hand out a job that still runs. Lost ones come back by the reconciler."""
 
 
-def celery_config(settings: Settings) -> dict[str, Any]:
+def celery_config() -> dict[str, Any]:
     """Return Celery's configuration, apart from the broker's address."""
     return {
         "accept_content": ["json"],
@@ -39,7 +38,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "worker_soft_shutdown_timeout": settings.grace_period_s,
+        # 0: the supervisor waits for running jobs itself; this would sleep its whole length after SIGQUIT.
+        "worker_soft_shutdown_timeout": 0,
         "worker_enable_soft_shutdown_on_idle": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

@@ -16,9 +16,12 @@ import sys
 
 sys.path[0] = {str(checkout)!r}
 
-from workers.cli import main
+try:
+    from workers.cli import main
 
-main()
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)
 """,
     encoding="utf-8",
 )

@@ -9,15 +9,12 @@ from config.logs import configure_logs
 from config.settings import Settings
 from tasks.registry import register_tasks
 from workers.composition import ProcessServices
-from workers.prepare import prepare
-
-__all__ = ["create_app", "prepare"]
 
 
 def create_app(settings: Settings, broker_url: str) -> Celery:
     """Return an application on a broker. Nothing is opened before a task runs."""
     app = Celery("strongroom", broker=broker_url, set_as_current=False)
-    app.conf.update(celery_config(settings))
+    app.conf.update(celery_config())
     register_tasks(app, ProcessServices(app, settings))
     app.finalize()
     signals.setup_logging.connect(lambda **_: configure_logs(settings), weak=False)

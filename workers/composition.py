@@ -12,7 +12,7 @@ from config.settings import Settings
 from strongroom.errors import BrokerUnavailable
 from tasks.owner import this_process
 from tasks.services import Services
-from workers.prepare import make_engine as make_engine
+from workers.prepare import make_engine
 
 
 class ProcessServices:

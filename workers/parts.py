@@ -77,8 +77,9 @@ def worker_part(site: Site, name: str) -> Part:
     settings = site.settings
     queue = name.removeprefix("worker-")
     concurrency = settings.short_concurrency if queue == "short" else settings.long_concurrency
+    heard = f"{queue},celery" if queue == "short" else queue  # a plain Celery producer sends to the queue "celery"
     arguments = (
-        *("worker", "-Q", queue, "-c", str(concurrency), "-n", node_name(name, settings.data_dir), "-E"),
+        *("worker", "-Q", heard, "-c", str(concurrency), "-n", node_name(name, settings.data_dir), "-E"),
         *("--without-gossip", "--without-mingle", "--include", "workers.pulse"),
     )
     return Part(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from models.ledger import JobRow, State, find_jobs, list_jobs
 from strongroom.errors import InvalidRequest, NotFound
 from workers.cli.output import AsJson, Data, console, engine_on, print_json, reported
+
+if TYPE_CHECKING:
+    from models.ledger import JobRow, State
 
 _STYLES = {
     "done": "green",
@@ -41,6 +43,8 @@ def jobs(
     """List jobs, newest first. `strongroom jobs show ID` shows one."""
     if context.invoked_subcommand is not None:
         return
+    from models.ledger import list_jobs  # noqa: PLC0415 - see output.engine_on
+
     with reported(as_json=as_json), engine_on(data) as engine:
         states = _states(state or [])
         with engine.database.read() as connection:
@@ -53,11 +57,13 @@ def jobs(
 
 @jobs_app.command("show")
 def show_job(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job, or the beginning of its id.")],
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")],
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one job: its attempts, its outcome, and its error with what to do about it."""
+    from models.ledger import find_jobs  # noqa: PLC0415 - see output.engine_on
+
     with reported(as_json=as_json), engine_on(data) as engine:
         with engine.database.read() as connection:
             row = find_jobs(connection, [job_id]).get(job_id)
@@ -73,6 +79,8 @@ def show_job(
 
 
 def _states(names: list[str]) -> list[State]:
+    from models.ledger import State  # noqa: PLC0415 - see output.engine_on
+
     known: tuple[State, ...] = get_args(State)
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from config.settings import Settings
-from storage.engine import Engine
 from strongroom.errors import BrokerUnavailable, StorageError
-from workers.prepare import make_engine
+
+if TYPE_CHECKING:
+    from storage.engine import Engine
 
 FAILED, USAGE, NOT_RUNNING = 1, 2, 3
 """Exit codes: something failed or is damaged; the command line is wrong; no service runs."""
@@ -78,6 +79,8 @@ def engine_on(data: Path | None) -> Iterator[Engine]:
     Raises:
         DataFolderError: it is none, or a newer release made it.
     """
+    from workers.prepare import make_engine  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, which `up` and `store` need not pay
+
     with make_engine(settings_of(data)) as engine:
         yield engine.open()
 

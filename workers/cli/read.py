@@ -5,19 +5,21 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import DownloadColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
-from models.rows import StoredVersion
-from storage.engine import Engine
 from strongroom import durable
 from strongroom.contracts import VerifyReceipt
 from strongroom.errors import NotFound
 from workers.cli.output import FAILED, AsJson, Data, Quiet, console, engine_on, print_json, progress_bar, reported, size
+
+if TYPE_CHECKING:
+    from models.rows import StoredVersion
+    from storage.engine import Engine
 
 Library = Annotated[str, typer.Argument(metavar="LIBRARY", help="The library's id, such as /owner/name.")]
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version; default: the latest.")]

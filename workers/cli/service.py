@@ -17,7 +17,6 @@ from workers.cli.output import FAILED, NOT_RUNNING, AsJson, Data, Quiet, print_j
 from workers.console import Console, Loudness
 from workers.detach import Send, run_detached
 from workers.logs import tail
-from workers.prepare import prepare
 from workers.private_files import make_folder
 from workers.reported_errors import pack, unpack
 from workers.roster import looked_at
@@ -121,9 +120,16 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
         raise typer.Exit(NOT_READY)
 
 
+def _prepare(settings: Settings) -> None:
+    """Run in a child of its own (workers/preparation.py): what it imports does not weigh on the supervisor."""
+    from workers.prepare import prepare  # noqa: PLC0415
+
+    prepare(settings)
+
+
 def _order(settings: Settings, console: Console) -> Order:
     environ = dict(os.environ)  # noqa: TID251  # what the parts inherit: handed on, not read
-    return Order(settings, environ, prepare, console)
+    return Order(settings, environ, _prepare, console)
 
 
 def _start_detached(settings: Settings, loudness: Loudness) -> ServiceState:

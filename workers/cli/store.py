@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command()(store)
 
 
-def store(  # noqa: PLR0917 - typer passes them by name
+def store(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Documents, folders of them, or - for standard input.")],
     library: Annotated[str | None, typer.Option(help="The library, such as /owner/name; else the document's own.")] = None,
     version: Annotated[str | None, typer.Option(help="The version, such as 3.1.3; else the document's own.")] = None,
