@@ -100,7 +100,7 @@ def list_places(connection: Connection, segment_sha256: str) -> list[Place]:
 
 
 def versions_without_place(connection: Connection) -> list[tuple[str, str, int]]:
-    """Return library, version and revision of what the catalogue names without knowing where its bytes lie: none, if all is well."""
+    """Return library, version and revision of what has no place: none, if all is well."""
     columns = _VERSION.c
     placed = select(_OBJECT.c.object_id).where(_OBJECT.c.content_sha256 == columns.content_sha256)
     query = select(columns.library_id, columns.version, columns.revision).where(~placed.exists())
@@ -148,11 +148,6 @@ def mark_in_tree(connection: Connection, version_ids: Iterable[str]) -> None:
     """Record that the tree shows these versions."""
     for part in in_parts(version_ids):
         connection.execute(update(_VERSION).where(_VERSION.c.version_id.in_(part)).values(in_tree=True))
-
-
-def show_all_again(connection: Connection) -> None:
-    """Record that the tree shows nothing: it follows another rule from now on."""
-    connection.execute(update(_VERSION).where(_VERSION.c.current, _VERSION.c.in_tree).values(in_tree=False))
 
 
 def forget_tree(connection: Connection) -> None:

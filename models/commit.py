@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from models.catalogue import known_places
-from models.libraries import CurrentVersion, update_libraries
+from models.catalogue import known_places, list_places
+from models.libraries import CurrentVersion, correct_latest, update_libraries
+from models.parts import in_parts
 from models.rows import Committed, NewSegment, NewVersion
 from models.tables import Segment, StoredObject, Version, new_version_id, table_of
 
@@ -17,24 +19,31 @@ _VERSION, _SEGMENT, _OBJECT = (table_of(kind) for kind in (Version, Segment, Sto
 
 
 class Outdated(Exception):
-    """What a store read before its commit no longer holds: a content was condemned, or a version changed. Store it afresh."""
+    """What a store read before its commit no longer holds. Store it afresh, with a time behind ``behind`` when that is told."""
+
+    def __init__(self, behind: datetime | None = None) -> None:
+        super().__init__(behind)
+        self.behind = behind
 
 
 def commit_store(connection: Connection, segments: Sequence[NewSegment], versions: Sequence[NewVersion]) -> list[Committed]:
     """Add durable segments and the versions that they and older segments hold. Returns one answer a version, in order.
 
     A version that is there with the same content is ``unchanged``; with other content it gets the next revision, or is
-    ``refused`` when it asks for that. Runs inside the caller's write transaction.
+    ``refused`` when it asks for that. Runs inside the caller's write transaction. Revisions follow the time they were stored
+    at, so that a rebuild from the disk, which knows nothing but these times, numbers them alike.
 
     Raises:
-        Outdated: a version relies on a content that the catalogue no longer offers, or would be added though the disk does
-            not know of it.
+        Outdated: a version relies on a content that the catalogue no longer offers, would be added though the disk does not
+            know of it, or would be a revision older than the one before it; or a segment is about to be swept.
     """
     fresh = {place.content_sha256 for segment in segments for place in segment.places}
     relied_on = {version.content_sha256 for version in versions} - fresh
     if relied_on - known_places(connection, relied_on).keys():
         raise Outdated
-    _add_segments(connection, segments, versions)
+    _show_again(connection, fresh)
+    for segment in segments:
+        _add_segment(connection, segment, versions[0].stored_at)
     answers: dict[int, Committed] = {}
     for turn in _rounds(versions):
         answers.update(_commit_round(connection, turn))
@@ -58,25 +67,27 @@ def _commit_round(connection: Connection, versions: Mapping[int, NewVersion]) ->
     current = current_versions(connection, {new.file_path for new in versions.values()})
     answers = {index: _decide(new, current.get(new.file_path)) for index, new in versions.items()}
     added = [(versions[index], answer) for index, answer in answers.items() if answer.status == "stored"]
-    if not all(new.recorded for new, _ in added):
-        raise Outdated
     superseded = [current[new.file_path] for new, _ in added if new.file_path in current]
-    update_libraries(connection, [new for new, _ in added], superseded)
-    if superseded:
-        ids = [old.version_id for old in superseded]
+    if any(current[new.file_path].stored_at >= new.stored_at for new, _ in added if new.file_path in current):
+        raise Outdated(max(old.stored_at for old in superseded))
+    sunk = update_libraries(connection, [new for new, _ in added], superseded)
+    for ids in in_parts(old.version_id for old in superseded):
         connection.execute(update(_VERSION).where(_VERSION.c.version_id.in_(ids)).values(current=False, in_tree=True))
     if added:
         connection.execute(insert(_VERSION), [_version_row(new, answer) for new, answer in added])
+    correct_latest(connection, sunk)
     return answers
 
 
 def _decide(new: NewVersion, old: CurrentVersion | None) -> Committed:
+    if old is not None and old.content_sha256 == new.content_sha256:
+        return Committed("unchanged", old.revision, old.version_id)
+    if old is not None and new.refuse_other:
+        return Committed("refused", old.revision, old.version_id)
+    if not new.recorded:
+        raise Outdated
     if old is None:
         return Committed("stored", 1, new_version_id())
-    if old.content_sha256 == new.content_sha256:
-        return Committed("unchanged", old.revision, old.version_id)
-    if new.refuse_other:
-        return Committed("refused", old.revision, old.version_id)
     return Committed("stored", old.revision + 1, new_version_id())
 
 
@@ -91,31 +102,40 @@ def current_versions(connection: Connection, file_paths: Iterable[str]) -> dict[
         columns.content_sha256,
         columns.file_size_bytes,
         columns.compressed_size_bytes,
-    ).where(columns.file_path.in_(sorted(file_paths)), columns.current)
-    return {row[0]: CurrentVersion(*row[1:]) for row in connection.execute(query)}
+        columns.created_at,
+    )
+    found: dict[str, CurrentVersion] = {}
+    for part in in_parts(sorted(file_paths)):
+        rows = connection.execute(query.where(columns.file_path.in_(part), columns.current))
+        found.update((row[0], CurrentVersion(*row[1:])) for row in rows)
+    return found
 
 
-def _add_segments(connection: Connection, segments: Sequence[NewSegment], versions: Sequence[NewVersion]) -> None:
-    if not segments:
-        return
-    now = versions[0].stored_at
-    present = _present(connection, segments)
-    rows = [
-        {"segment_sha256": new.segment_sha256, "size_bytes": new.size_bytes, "object_count": len(new.places), "created_at": now}
-        for new in segments
-        if new.segment_sha256 not in present
-    ]
-    if not rows:
-        return
-    connection.execute(insert(_SEGMENT), rows)
-    places = (place for new in segments if new.segment_sha256 not in present for place in new.places)
-    connection.execute(insert(_OBJECT), [{name: getattr(place, name) for name in place.__slots__} for place in places])
+def _show_again(connection: Connection, contents: Iterable[str]) -> None:
+    """Have the tree show again what was written again, since its bytes were damaged or another store wrote them meanwhile."""
+    columns = _VERSION.c
+    for part in in_parts(sorted(contents)):
+        ids = connection.scalars(
+            select(columns.version_id).where(columns.content_sha256.in_(part), columns.current, columns.in_tree)
+        )
+        for shown in in_parts(ids):
+            connection.execute(update(_VERSION).where(columns.version_id.in_(shown)).values(in_tree=False))
 
 
-def _present(connection: Connection, segments: Sequence[NewSegment]) -> set[str]:
-    """The same batch stored twice makes the same segment twice, byte for byte."""
-    digests = [new.segment_sha256 for new in segments]
-    return set(connection.scalars(select(_SEGMENT.c.segment_sha256).where(_SEGMENT.c.segment_sha256.in_(digests))))
+def _add_segment(connection: Connection, new: NewSegment, now: datetime) -> None:
+    """Add a segment, or what is missing of it: two stores of the same documents write the same segment, byte for byte."""
+    condemned = connection.scalar(select(_SEGMENT.c.condemned).where(_SEGMENT.c.segment_sha256 == new.segment_sha256))
+    if condemned:
+        raise Outdated
+    there = set()
+    if condemned is None:
+        row = {"segment_sha256": new.segment_sha256, "size_bytes": new.size_bytes, "object_count": len(new.places)}
+        connection.execute(insert(_SEGMENT), {**row, "created_at": now, "condemned": False})
+    else:
+        there = {place.content_sha256 for place in list_places(connection, new.segment_sha256)}
+    places = [place for place in new.places if place.content_sha256 not in there]
+    if places:
+        connection.execute(insert(_OBJECT), [{name: getattr(place, name) for name in place.__slots__} for place in places])
 
 
 def _version_row(new: NewVersion, answer: Committed) -> dict[str, Any]:

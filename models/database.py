@@ -7,18 +7,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from strongroom import durable
-from strongroom.errors import CatalogueBusy, ConfigurationError, DataFolderError, DiskFull, PermissionRefused, StorageError
+from strongroom.errors import (
+    CatalogueBusy,
+    ConfigurationError,
+    DataFolderError,
+    DiskFull,
+    IntegrityError,
+    PermissionRefused,
+    StorageError,
+    TransientIO,
+)
 
 BUSY_TIMEOUT_S = 30
+_WRITERS = 0x5354524F4E47  # the advisory lock that makes PostgreSQL's writers queue: any number that nobody else uses
 
 
 class Database:
-    """A catalogue. Transactions are short and hold no file I/O: SQLite has one writer.
+    """A catalogue. Transactions are short and hold no file I/O: there is one writer at a time, in PostgreSQL as in SQLite.
+
+    Commits read before they write (which revision is next, a library's sums). One writer makes that true without a second
+    way to think about it; a commit takes milliseconds, and a batch is one commit.
 
     A process that forks makes its own Database afterwards; connections never cross a fork.
     """
@@ -36,6 +49,7 @@ class Database:
             raise ConfigurationError("STRONGROOM_DATABASE_URL cannot be used: sqlite and postgresql+psycopg are.") from error
         except DBAPIError as error:
             raise translated(error) from error
+        self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}  # SQLAlchemy's options
 
     @property
     def is_sqlite(self) -> bool:
@@ -45,7 +59,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot."""
-        with _translation(), self.engine.connect() as connection:
+        with _translation(), self.engine.connect().execution_options(**self._snapshot) as connection:
             yield connection
 
     @contextmanager
@@ -68,7 +82,9 @@ class Database:
 
 def _build(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=5)
+        engine = create_engine(url, pool_pre_ping=True, pool_size=5)
+        event.listen(engine, "begin", _begin_postgresql)
+        return engine
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None}, pool_size=5)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -89,6 +105,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("writes", False):
+        wait = text("SELECT set_config('lock_timeout', :wait, true)")
+        connection.execute(wait, {"wait": f"{BUSY_TIMEOUT_S}s"})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:writers)"), {"writers": _WRITERS})
+
+
 @contextmanager
 def _translation() -> Iterator[None]:
     try:
@@ -99,18 +122,30 @@ def _translation() -> Iterator[None]:
 
 def translated(error: DBAPIError) -> StorageError:
     """Return the StorageError that says what to do about a database's error."""
-    text = str(error.orig).lower()
-    if "locked" in text or "busy" in text or error.connection_invalidated:
-        return CatalogueBusy(f"The catalogue is busy: {error.orig}.")
-    if "full" in text:
-        return DiskFull(f"The catalogue cannot grow: {error.orig}.")
-    if "readonly" in text or "unable to open" in text or "permission denied" in text:
-        return PermissionRefused(f"The catalogue cannot be used: {error.orig}.")
-    if "no such table" in text or "no such column" in text or _undefined(error):
-        return DataFolderError("The catalogue lacks its tables.", "`strongroom up` brings the catalogue to this release.")
+    said = str(error.orig).lower()
+    if error.connection_invalidated:
+        return CatalogueBusy(f"The catalogue cannot be reached: {error.orig}.")
+    for words, kind, what, hint in _MEANINGS:
+        if any(word in said for word in words):
+            return kind(f"{what}: {error.orig}.", hint)
+    if _undefined(error):
+        return DataFolderError("The catalogue lacks its tables.", _UPGRADE)
     if isinstance(error, OperationalError) and not isinstance(error.orig, sqlite3.Error):
         return CatalogueBusy("The database does not answer.", "Check that it runs and that STRONGROOM_DATABASE_URL is right.")
     return StorageError(f"The catalogue refused: {error.orig}.")
+
+
+_UPGRADE = "`strongroom up` brings the catalogue to this release."
+_UNHARMED = "What is stored lies in segments/ and metadata/journal: those are not harmed by this."
+_MEANINGS: tuple[tuple[tuple[str, ...], type[StorageError], str, str | None], ...] = (
+    (("locked", "busy", "lock timeout"), CatalogueBusy, "The catalogue is busy", None),
+    (("is full", "no space left"), DiskFull, "The catalogue cannot grow", None),
+    (("readonly", "unable to open", "permission denied"), PermissionRefused, "The catalogue cannot be used", None),
+    (("disk i/o error",), TransientIO, "The catalogue cannot be read or written", None),
+    (("malformed", "not a database"), IntegrityError, "The catalogue is damaged", _UNHARMED),
+    (("no such table", "no such column"), DataFolderError, "The catalogue lacks its tables", _UPGRADE),
+)
+"""What databases say, SQLite's sqlite3_errstr() above all, and what it means here."""
 
 
 def _undefined(error: DBAPIError) -> bool:

@@ -10,10 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from models.catalogue import NEWEST_FIRST
+from models.parts import in_parts
 from models.rows import LIBRARY_FACTS, NewVersion
-from models.tables import Library, table_of
+from models.tables import Library, Version, table_of
 
-_LIBRARY = table_of(Library)
+_LIBRARY, _VERSION = table_of(Library), table_of(Version)
 _SUMS = ("total_versions", "total_size_bytes", "compressed_size_bytes")
 _LATEST = ("latest_rank", "latest_key", "latest_at", "latest_version")
 
@@ -28,20 +30,25 @@ class CurrentVersion:
     content_sha256: str
     size_bytes: int
     stored_bytes: int
+    stored_at: datetime
 
 
-def update_libraries(connection: Connection, added: Sequence[NewVersion], superseded: Sequence[CurrentVersion]) -> None:
-    """Add the new versions to their libraries' sums, take the superseded ones out, and move ``latest`` where it must."""
+def update_libraries(connection: Connection, added: Sequence[NewVersion], superseded: Sequence[CurrentVersion]) -> list[str]:
+    """Add the new versions to their libraries' sums, take the superseded ones out, and move ``latest`` where it must.
+
+    A library's facts are those that its latest version told, when it became the latest; facts that it does not tell stay.
+    Returns the libraries whose latest version sank by its new revision: their latest is for ``correct_latest`` to find.
+    """
     groups: dict[str, list[NewVersion]] = defaultdict(list)
     for new in added:
         groups[new.library_id].append(new)
     gone: dict[str, list[CurrentVersion]] = defaultdict(list)
     for old in superseded:
         gone[old.library_id].append(old)
-    if not groups:
-        return
-    rows = connection.execute(select(_LIBRARY).where(_LIBRARY.c.library_id.in_(sorted(groups)))).mappings()
-    there = {row["library_id"]: dict(row) for row in rows}
+    there: dict[str, dict[str, Any]] = {}  # rows, as the table has them
+    for part in in_parts(sorted(groups)):
+        rows = connection.execute(select(_LIBRARY).where(_LIBRARY.c.library_id.in_(part))).mappings()
+        there.update((row["library_id"], dict(row)) for row in rows)
     changed = [_changed(there.get(name), versions, gone[name]) for name, versions in groups.items()]
     fresh = [row for row in changed if row["library_id"] not in there]
     if fresh:
@@ -50,6 +57,18 @@ def update_libraries(connection: Connection, added: Sequence[NewVersion], supers
     if known:
         columns: dict[str, Any] = {name: bindparam(name) for name in (*LIBRARY_FACTS, *_SUMS, *_LATEST, "updated_at")}
         connection.execute(update(_LIBRARY).where(_LIBRARY.c.library_id == bindparam("key")).values(columns), known)
+    return [name for name, row in there.items() if _has_sunk(row, groups[name])]
+
+
+def correct_latest(connection: Connection, library_ids: Sequence[str]) -> None:
+    """Find the latest version of libraries anew, once their versions are in the table, and have the tree show it."""
+    columns = _VERSION.c
+    for name in library_ids:
+        query = select(columns.version_id, columns.order_rank, columns.order_key, columns.created_at, columns.version)
+        query = query.where(columns.library_id == name, columns.current).order_by(*NEWEST_FIRST, columns.version_id)
+        version_id, *latest = connection.execute(query.limit(1)).one()
+        connection.execute(update(_LIBRARY).where(_LIBRARY.c.library_id == name).values(dict(zip(_LATEST, latest, strict=True))))
+        connection.execute(update(_VERSION).where(columns.version_id == version_id).values(in_tree=False))
 
 
 def _changed(row: dict[str, Any] | None, added: Sequence[NewVersion], gone: Sequence[CurrentVersion]) -> dict[str, Any]:
@@ -63,6 +82,12 @@ def _changed(row: dict[str, Any] | None, added: Sequence[NewVersion], gone: Sequ
         new.update(_facts(latest.library))
     new["updated_at"] = max(one.stored_at for one in added)
     return new
+
+
+def _has_sunk(row: Mapping[str, Any], added: Sequence[NewVersion]) -> bool:
+    """Whether the latest version has a new revision that orders below the old one, since it is to be sorted as another."""
+    before = (row["latest_rank"], row["latest_key"])
+    return any((one.order_rank, one.order_key) < before for one in added if one.version == row["latest_version"])
 
 
 def _order(version: NewVersion) -> tuple[int, str, datetime]:

@@ -34,10 +34,28 @@ def upgrade(database: Database) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
-        raise DataFolderError(
-            f"The catalogue is of revision {present}, which this release does not know.",
-            "Run the release that made it, or a newer one.",
-        ) from error
+        raise _too_new(present) from error
+
+
+def check_revision(database: Database) -> None:
+    """Make sure that the catalogue is of this release.
+
+    Raises:
+        DataFolderError: it is older, newer, or not there.
+    """
+    present = current_revision(database)
+    if present == HEAD:
+        return
+    if present is None or present < HEAD:
+        raise DataFolderError("The catalogue is not of this release yet.", "`strongroom up` brings it to this release.")
+    raise _too_new(present)
+
+
+def _too_new(present: str | None) -> DataFolderError:
+    return DataFolderError(
+        f"The catalogue is of revision {present}, which this release does not know.",
+        "Run the release that made it, or a newer one.",
+    )
 
 
 def current_revision(database: Database) -> str | None:
