@@ -12,15 +12,19 @@ SEGMENT_BYTES = 64 << 20
 
 
 class SegmentBatch:
-    """Collects objects and the records of the versions that they are. After ``finish`` all segments are durable."""
+    """Collects objects and the records of the versions that they are. After ``finish`` all segments are durable.
+
+    ``untold`` are the records that no index of these segments tells of: the journal must.
+    """
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
         self._writer: SegmentWriter | None = None
-        self._open: dict[str, int] = {}
+        self._open: set[str] = set()
         self._records: list[VersionRecord] = []
         self._lengths: dict[str, int] = {}
         self.segments: list[NewSegment] = []
+        self.untold: list[VersionRecord] = []
 
     def length_of(self, content_sha256: str) -> int | None:
         """Return the stored bytes of a content that this batch has written; None when it has not."""
@@ -31,15 +35,12 @@ class SegmentBatch:
         if self._writer is None:
             self._writer = SegmentWriter(self._folder)
         self._writer.append(encoded)
-        self._open[encoded.content_sha256] = len(encoded.stored)
+        self._open.add(encoded.content_sha256)
         self._lengths[encoded.content_sha256] = len(encoded.stored)
 
-    def tell(self, record: VersionRecord) -> bool:
-        """Record a version in the index of the segment that holds its content; False when that segment is not the open one."""
-        if record.content_sha256 not in self._open:
-            return False
-        self._records.append(record)
-        return True
+    def tell(self, record: VersionRecord) -> None:
+        """Have the index of the shared segment tell of a version, when its content is there."""
+        (self._records if record.content_sha256 in self._open else self.untold).append(record)
 
     def rotate_if_full(self) -> None:
         """Begin another segment when the open one has grown to SEGMENT_BYTES."""
@@ -48,9 +49,7 @@ class SegmentBatch:
 
     def add_own(self, writer: SegmentWriter, record: VersionRecord) -> None:
         """Finish a segment that holds one large object."""
-        segment = writer.finish([record])
-        self._lengths[record.content_sha256] = segment.places[0].length
-        self.segments.append(segment)
+        self._finish(writer, [record])
 
     def finish(self) -> None:
         """Make everything durable."""
@@ -64,5 +63,13 @@ class SegmentBatch:
 
     def _close_shared(self) -> None:
         assert self._writer is not None
-        self.segments.append(self._writer.finish(self._records))
-        self._writer, self._open, self._records = None, {}, []
+        self._finish(self._writer, self._records)
+        self._writer, self._open, self._records = None, set(), []
+
+    def _finish(self, writer: SegmentWriter, records: list[VersionRecord]) -> None:
+        finished = writer.finish(records)
+        self.segments.append(finished.segment)
+        if not finished.told:
+            self.untold += records
+        for place in finished.segment.places:
+            self._lengths[place.content_sha256] = place.length

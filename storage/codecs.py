@@ -33,6 +33,10 @@ class Decompressor(Protocol):
     def eof(self) -> bool:
         """Whether the stream has ended."""
 
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind its end."""
+
     def decompress(self, data: bytes, /, max_length: int) -> bytes:
         """Take some stored bytes, return at most ``max_length`` plain ones; the rest come with further calls."""
 
@@ -100,20 +104,6 @@ def decode(pieces: Iterator[bytes], stored_format: str) -> Iterator[bytes]:
         raise IntegrityError(f"The stored bytes do not unpack: {error}.") from error
 
 
-def decode_whole(stored: bytes, stored_format: str) -> bytes:
-    """Return the plain bytes of a small object, already verified.
-
-    Raises:
-        IntegrityError: as ``decode``.
-    """
-    if stored_format == "gzip":
-        try:
-            return isal_zlib.decompress(stored, _GZIP)
-        except _UNPACKING as error:
-            raise IntegrityError(f"The stored bytes do not unpack: {error}.") from error
-    return b"".join(decode(iter((stored,)), stored_format))
-
-
 def _decode_stream(pieces: Iterator[bytes], stored_format: str) -> Iterator[bytes]:
     decompressor = _decompressor(stored_format)
     for piece in pieces:
@@ -123,6 +113,8 @@ def _decode_stream(pieces: Iterator[bytes], stored_format: str) -> Iterator[byte
         while plain:
             yield plain
             plain = b"" if decompressor.eof else decompressor.decompress(b"", max_length=PIECE_BYTES)
+        if decompressor.unused_data:
+            raise IntegrityError("Stored bytes go on after the end of their stream.")
     if not decompressor.eof:
         raise IntegrityError("The stored bytes end before their stream does.")
 
@@ -144,10 +136,10 @@ class _Gunzip:
     def __init__(self) -> None:
         self._inner = isal_zlib.decompressobj(_GZIP)
         self.eof = False
+        self.unused_data = b""
 
     def decompress(self, data: bytes, /, max_length: int) -> bytes:
         plain: bytes = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
         self.eof = self._inner.eof
-        if self._inner.unused_data:
-            raise IntegrityError("Stored bytes go on after the end of their stream.")
+        self.unused_data = self._inner.unused_data
         return plain

@@ -10,16 +10,17 @@ from typing import Self
 
 from models.catalogue import find_version, list_libraries, list_versions, totals, unshown
 from models.database import Database
-from models.migrate import upgrade
+from models.migrate import check_revision, upgrade
 from models.rows import LibraryRow, StoredVersion
 from storage.codecs import encoder_of
 from storage.documents import Limits
 from storage.intake import Incoming, tree_path
 from storage.layout import DataFolder
+from storage.paths import LATEST
 from storage.read import read_content, stream_content
 from storage.store import Record, Storing
 from storage.tree import Mode, Tree
-from storage.treemode import adopt_mode
+from storage.treemode import adopt_mode, shown_mode
 from storage.verify import Progress, silent, verify
 from strongroom.contracts import DocumentReceipt, VerifyReceipt
 from strongroom.errors import IntegrityError, NotFound
@@ -85,9 +86,10 @@ class Engine:
         """Use a data folder that is there.
 
         Raises:
-            DataFolderError: it is none, or a newer release made it.
+            DataFolderError: it is none, or it or its catalogue is not of this release.
         """
         self.folder.check()
+        check_revision(self.database)
         return self
 
     def close(self) -> None:
@@ -120,7 +122,7 @@ class Engine:
         Raises:
             NotFound: it is not stored.
         """
-        path = None if version in {None, "latest"} else tree_path(library_id, str(version))
+        path = None if version in {None, LATEST} else tree_path(library_id, str(version))
         with self.database.read() as connection:
             found = find_version(connection, library_id, path)
         if found is None:
@@ -137,11 +139,8 @@ class Engine:
         found = self.find(library_id, version)
         try:
             return read_content(self.folder, found.place)
-        except IntegrityError:
-            again = self.find(library_id, version)
-            if again.place == found.place:
-                raise
-            return read_content(self.folder, again.place)  # it was moved between the two reads
+        except IntegrityError as error:
+            return read_content(self.folder, self._moved(found, error, version).place)
 
     def stream(self, library_id: str, version: str | None = None) -> Iterator[bytes]:
         """Yield a document's plain bytes, verified, in constant memory.
@@ -149,7 +148,24 @@ class Engine:
         Raises:
             NotFound, IntegrityError: as ``read``; a damaged block ends the stream before anything of it is yielded.
         """
-        return stream_content(self.folder, self.find(library_id, version).place)
+        return self._stream(self.find(library_id, version), version)
+
+    def _stream(self, found: StoredVersion, version: str | None) -> Iterator[bytes]:
+        pieces = stream_content(self.folder, found.place)
+        try:
+            first = next(pieces)
+        except IntegrityError as error:
+            pieces = stream_content(self.folder, self._moved(found, error, version).place)
+            first = next(pieces)
+        yield first
+        yield from pieces
+
+    def _moved(self, found: StoredVersion, error: IntegrityError, version: str | None) -> StoredVersion:
+        """Return where a document lies that is not where it was found; raise the error when it was not moved meanwhile."""
+        again = self.find(found.library_id, version)
+        if again.place == found.place:
+            raise error
+        return again
 
     def versions(self, library_id: str | None = None) -> list[StoredVersion]:
         """Return the current versions, libraries by name, versions newest first."""
@@ -168,4 +184,6 @@ class Engine:
 
     def verify(self, library_id: str | None = None, version: str | None = None, progress: Progress = silent) -> VerifyReceipt:
         """Read stored bytes again and compare; see ``storage.verify.verify``."""
-        return verify(self.folder, self.database, self.options.tree, (library_id, version), progress)
+        if library_id is not None and version == LATEST:
+            version = self.find(library_id).version
+        return verify(self.folder, self.database, shown_mode(self.folder, self.options.tree), (library_id, version), progress)

@@ -6,7 +6,9 @@ lines before it. docs/reference/disk-format.md specifies it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +18,7 @@ from typing import Any
 import orjson
 
 from models.rows import Place
+from strongroom import durable
 from strongroom.errors import IntegrityError
 
 FORMAT = 1
@@ -57,6 +60,68 @@ class Index:
     versions: tuple[VersionRecord, ...]
 
 
+def place_index(part: Path, target: Path, index: Index) -> bool:
+    """Put an index into place by way of the file ``part``; return whether it tells of the versions.
+
+    When another store wrote the same bytes, there is an index already, and it may be the only one that tells of the versions
+    in it: it stays, and False is returned. A damaged one tells nothing any more and is replaced. Durable after an fsync of the
+    target's folder.
+
+    Raises:
+        OSError: the operating system refused.
+    """
+    _write_durably(part, index)
+    if _link(part, target):
+        return True
+    there = _read_if_whole(target)
+    if there is None:
+        durable.rename(part, target, "index")
+        return True
+    part.unlink()
+    if set(index.places) <= set(there.places):
+        return False
+    # Equal bytes cut into other objects: possible where nothing is compressed.
+    places = tuple(dict.fromkeys((*there.places, *index.places)))
+    _write_durably(part, Index(index.segment_sha256, index.size_bytes, places, there.versions + index.versions))
+    durable.rename(part, target, "index")
+    return True
+
+
+def _link(part: Path, target: Path) -> bool:
+    """Give the file its name unless the name is taken: a rename would take it from whoever came first."""
+    durable.step("index: link")
+    try:
+        target.hardlink_to(part)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS or target.exists():
+            raise
+        durable.rename(part, target, "index")
+        return True
+    part.unlink()
+    return True
+
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # what file systems without hard links answer
+
+
+def _read_if_whole(path: Path) -> Index | None:
+    try:
+        return read_index(path)
+    except IntegrityError:
+        return None
+
+
+def _write_durably(path: Path, index: Index) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "wb") as file:
+        durable.step("index: write")
+        file.write(write_index(index.segment_sha256, index.size_bytes, index.places, index.versions))
+        file.flush()
+        durable.fsync_file(file.fileno(), "index")
+
+
 def write_index(segment_sha256: str, size_bytes: int, places: Sequence[Place], versions: Iterable[VersionRecord]) -> bytes:
     """Return the bytes of an index."""
     head = {"strongroom_index": FORMAT, "segment_sha256": segment_sha256, "size_bytes": size_bytes, "objects": len(places)}
@@ -64,26 +129,35 @@ def write_index(segment_sha256: str, size_bytes: int, places: Sequence[Place], v
     lines += [orjson.dumps({"object": _place_as_json(place)}) for place in places]
     lines += [orjson.dumps({"version": record.as_json()}) for record in versions]
     body = b"\n".join(lines) + b"\n"
-    return body + orjson.dumps({"index_sha256": hashlib.sha256(body).hexdigest()}) + b"\n"
+    return body + _last_line(body)
+
+
+def _last_line(body: bytes) -> bytes:
+    return orjson.dumps({"index_sha256": hashlib.sha256(body).hexdigest()}) + b"\n"
 
 
 def read_index(path: Path) -> Index:
     """Read and check an index.
 
     Raises:
-        IntegrityError: it is missing, cut short, or does not hash to its last line.
+        IntegrityError: it is missing, cut short, does not hash to its last line, or is another segment's.
+        TransientIO, PermissionRefused: the operating system refused.
     """
+    with durable.os_errors("cannot read an index"):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise IntegrityError(f"The index {path.name} is missing.", None, {"damage": "index_missing"}) from None
+    end = data.rfind(b"\n", 0, -1) + 1
+    body, last = data[:end], data[end:]
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise IntegrityError(f"The index {path.name} is missing.", None, {"damage": "index_missing"}) from None
-    body, _, last = data[:-1].rpartition(b"\n")
-    try:
-        if orjson.loads(last)["index_sha256"] != hashlib.sha256(body + b"\n").hexdigest():
-            raise ValueError("its digest does not match")
-        head, *lines = [orjson.loads(line) for line in body.split(b"\n")]
+        if last != _last_line(body):
+            raise ValueError("it does not hash to its last line")
+        head, *lines = [orjson.loads(line) for line in body.splitlines()]
         if head["strongroom_index"] > FORMAT:
             raise ValueError(f"format {head['strongroom_index']} is newer than this release")
+        if head["segment_sha256"] != path.stem:
+            raise ValueError("it is another segment's")
         places = tuple(_place(line["object"], head["segment_sha256"]) for line in lines if "object" in line)
         versions = tuple(record_from_json(line["version"]) for line in lines if "version" in line)
         return Index(head["segment_sha256"], head["size_bytes"], places, versions)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import orjson
 
 from storage.codecs import Encoder
 from storage.documents import DocumentScanner, Identity, Limits, check_document, unpack
 from storage.ordering import order_of
 from storage.paths import check_identifier, encode_component
 from storage.segments import Encoded, SegmentWriter, block_digests
+from strongroom import durable
 from strongroom.contracts import DocumentOptions
-from strongroom.errors import MissingIdentifier, PayloadDamaged
+from strongroom.errors import InvalidRequest, MissingIdentifier, PayloadDamaged
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -87,7 +91,7 @@ def check_small(incoming: Incoming, limits: Limits) -> Checked | None:
         InvalidDocument, InvalidIdentifier: it cannot be stored.
         PayloadDamaged: its bytes are not those that were sent.
     """
-    with incoming.open() as source:
+    with _reading(incoming), incoming.open() as source:
         sent = source.read()
     digest = hashlib.sha256(sent).hexdigest()
     _same_as_sent(incoming, digest)
@@ -128,7 +132,7 @@ def check_large(incoming: Incoming, limits: Limits, encoder: Encoder, writer: Se
         InvalidDocument, InvalidIdentifier, PayloadDamaged: as ``check_small``; then the segment is to be aborted.
     """
     passage = _Passage(limits, encoder)
-    with incoming.open() as source:
+    with _reading(incoming), incoming.open() as source:
         reader = _HashingReader(source)
         stream = writer.append_stream(passage.encode(unpack(reader, limits)))  # type: ignore[arg-type] # it reads, which is all unpack does
     _same_as_sent(incoming, reader.digest.hexdigest())
@@ -171,6 +175,10 @@ class _HashingReader:
         return piece
 
 
+def _reading(incoming: Incoming) -> AbstractContextManager[None]:
+    return durable.os_errors(f"cannot read {incoming.name or 'the document'}")
+
+
 def _same_as_sent(incoming: Incoming, digest: str) -> None:
     if incoming.sent_sha256 is not None and digest != incoming.sent_sha256:
         raise PayloadDamaged(f"{incoming.name or 'The document'} changed after it was staged: its digest is another one.")
@@ -182,6 +190,7 @@ def name_of(options: DocumentOptions, identity: Identity) -> Named:
     Raises:
         MissingIdentifier: neither the request nor the document says it.
         InvalidIdentifier: what they say cannot be one.
+        InvalidRequest: the metadata cannot be kept.
     """
     library_id = options.library_id or identity.library_id
     version = options.version or identity.version
@@ -191,5 +200,17 @@ def name_of(options: DocumentOptions, identity: Identity) -> Named:
         raise MissingIdentifier("The document does not say which version it is.")
     check_identifier(library_id, "library id")
     check_identifier(version, "version")
+    _check_kept(options)
     order = order_of(options.sort_as or version)
     return Named(library_id, version, order.rank, order.key, tree_path(library_id, version), identity)
+
+
+def _check_kept(options: DocumentOptions) -> None:
+    """Refuse what would not come back as it was: NaN, an integer past 64 bits, half a surrogate pair, a NUL in the source."""
+    told: Mapping[str, Any] = {"metadata": options.metadata, "source": options.source, "sort_as": options.sort_as}  # any JSON
+    try:
+        kept = orjson.loads(orjson.dumps(told)) == told
+    except (TypeError, ValueError):
+        kept = False
+    if not kept or "\0" in (options.source or ""):
+        raise InvalidRequest("The metadata or the source holds something that JSON cannot keep as it is.")

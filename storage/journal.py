@@ -1,7 +1,8 @@
 """The journal: an append-only file for what no segment can tell, such as a version whose content was already there.
 
-A line is the first 16 hex digits of the SHA-256 of its JSON, a space, the JSON. A line cut short by a crash does not hash to
-its digest and is passed over; the next writer starts on a new line.
+A line is the first 16 hex digits of the SHA-256 of its JSON, a space, the JSON. A line that a crash cut short does not hash to
+its digest; the next writer goes on behind it with a line that says so, and readers pass over it. A line that does not hash to
+its digest and has no such line behind it is damaged.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import orjson
 
 from strongroom import durable
 
+_TORN = {"torn": True}
+"""Says that the line before was cut short by a crash, before anything of it was acknowledged."""
+
 
 def append_journal(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Add entries durably, in one write. Processes may append at the same time: a lock keeps their lines whole.
@@ -26,35 +30,58 @@ def append_journal(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """
     lines = b"".join(_line(entry) for entry in entries)
     with durable.os_errors("cannot write the journal"):
-        fresh = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            size = os.fstat(descriptor).st_size
-            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             durable.step("journal: write")
-            _write_all(descriptor, b"\n" + lines if torn else lines)
+            _write_all(descriptor, b"\n" + _line(_TORN) + lines if _is_torn(descriptor) else lines)
             durable.fsync_file(descriptor, "journal")
         finally:
             os.close(descriptor)
-        if fresh:
-            durable.fsync_folder(path.parent, "journal")
+        # Each time: whoever made the file may have died before its name was durable.
+        durable.fsync_folder(path.parent, "journal")
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the entries, oldest first; lines that do not hash to their digest are passed over."""
+    for entry in _read(path):
+        if entry is not None and entry != _TORN:
+            yield entry
+
+
+def damaged_lines(path: Path) -> list[int]:
+    """Return the numbers of the lines, from 1 on, that hold something else than was written. A torn one is not among them."""
+    damaged: list[int] = []
+    doubtful = 0
+    for number, entry in enumerate(_read(path), 1):
+        if doubtful and entry != _TORN:
+            damaged.append(doubtful)
+        doubtful = number if entry is None else 0
+    return damaged
+
+
+def _read(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield what each line holds; None for one that does not hash to its digest."""
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
-            digest, _, body = line.rstrip(b"\n").partition(b" ")
-            if hashlib.sha256(body).hexdigest()[:16].encode() == digest:
-                yield orjson.loads(body)
+            digest, _, body = line.removesuffix(b"\n").partition(b" ")
+            yield orjson.loads(body) if _digest(body) == digest else None
+
+
+def _is_torn(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
     body = orjson.dumps(entry)
-    return hashlib.sha256(body).hexdigest()[:16].encode() + b" " + body + b"\n"
+    return _digest(body) + b" " + body + b"\n"
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:16].encode()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ FORMAT = 1
 
 _FOLDERS = ("segments", "documentation", "metadata", "inbox", "tmp", "trash", "run", "logs")
 _MARK = "strongroom.json"
+_NOT_FOREIGN = {*_FOLDERS, "lost+found"}  # every new ext4 volume has the last
+_ONE_DEVICE = ("tmp", "segments", "documentation")
+"""Files are written in the first and renamed into the others, which is one step only within a file system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +89,35 @@ class DataFolder:
             DataFolderError: a newer release made it, or it holds something else.
             PermissionRefused: it cannot be written.
         """
-        if self.exists():
-            self.check()
-        elif self.root.is_dir() and any(entry.name not in _FOLDERS for entry in self.root.iterdir()):
-            raise DataFolderError(f"{self.root} holds other things than strongroom's.", "Choose an empty or new folder.")
         with durable.os_errors(f"cannot prepare the data folder {self.root}"):
+            marked = self.exists()
+            if marked:
+                self.check()
+            elif self._is_foreign():
+                raise DataFolderError(f"{self.root} holds other things than strongroom's.", "Choose an empty or new folder.")
             for name in _FOLDERS:
                 durable.make_folder(self.root / name, "data folder")
-            if not self.exists():
+            self._make_segment_folders()
+            if not marked:
                 self._mark()
+        self._check_devices()
+
+    def _is_foreign(self) -> bool:
+        if not self.root.exists():
+            return False
+        return not self.root.is_dir() or any(entry.name not in _NOT_FOREIGN for entry in self.root.iterdir())
+
+    def _make_segment_folders(self) -> None:
+        """Make all 256 beforehand, durable together: one made on the way could be used before it is durable."""
+        missing = {f"{number:02x}" for number in range(256)} - {entry.name for entry in self.segments.iterdir()}
+        if missing:
+            durable.step("data folder: make segment folders")
+            for name in missing:
+                (self.segments / name).mkdir(mode=0o700, exist_ok=True)
+            durable.fsync_folder(self.segments, "data folder")
 
     def _mark(self) -> None:
-        part = self.tmp / _MARK
+        part = self.tmp / f"{secrets.token_hex(8)}.mark"
         with part.open("w", encoding="utf-8") as file:
             json.dump({"strongroom": "data folder", "format": FORMAT}, file)
             file.flush()
@@ -108,12 +129,12 @@ class DataFolder:
         """Make sure that this release understands the folder.
 
         Raises:
-            DataFolderError: it is no data folder, or a newer release made it.
+            DataFolderError: it is no data folder, or a newer release made it, or its parts lie on several file systems.
+            PermissionRefused: it cannot be read.
         """
         try:
-            found = json.loads((self.root / _MARK).read_bytes())["format"]
-        except FileNotFoundError:
-            raise DataFolderError(f"{self.root} is no data folder of strongroom.") from None
+            with durable.os_errors(f"cannot read the data folder {self.root}"):
+                found = self._format()
         except (ValueError, KeyError, TypeError):
             raise DataFolderError(
                 f"{self.root / _MARK} is damaged.", 'It should read {"strongroom": "data folder", "format": 1}.'
@@ -123,3 +144,16 @@ class DataFolder:
                 f"{self.root} has format {found}; this release knows up to {FORMAT}.",
                 "Run the release that made it, or a newer one.",
             )
+        self._check_devices()
+
+    def _format(self) -> object:
+        try:
+            return json.loads((self.root / _MARK).read_bytes())["format"]
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataFolderError(f"{self.root} is no data folder of strongroom.") from None
+
+    def _check_devices(self) -> None:
+        devices = {(self.root / name).stat().st_dev for name in _ONE_DEVICE if (self.root / name).is_dir()}
+        if len(devices) > 1:
+            names = ", ".join(f"{name}/" for name in _ONE_DEVICE)
+            raise DataFolderError(f"{names} below {self.root} lie on several file systems.", "Mount the data folder as a whole.")

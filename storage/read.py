@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.rows import Place
-from storage.codecs import decode, decode_whole
+from storage.codecs import decode
 from storage.layout import DataFolder
 from storage.segments import BLOCK_BYTES
 from strongroom import durable
@@ -26,7 +27,7 @@ def read_content(folder: DataFolder, place: Place) -> bytes:
         return b"".join(stream_content(folder, place))
     with _open_segment(folder, place) as descriptor:
         stored = _read_block(descriptor, place, 0, place.length, bytes.fromhex(place.stored_sha256))
-    plain = decode_whole(stored, place.codec)
+    plain = b"".join(decode(iter((stored,)), place.codec))
     if len(plain) != place.size_bytes:
         raise _damaged(place, f"unpack to {len(plain)} bytes, not {place.size_bytes}")
     return plain
@@ -60,6 +61,20 @@ def stored_blocks(folder: DataFolder, place: Place) -> Iterator[bytes]:
             yield _read_block(descriptor, place, at, length, digests[number * 32 : number * 32 + 32])
 
 
+def is_whole(folder: DataFolder, place: Place) -> bool:
+    """Whether an object's stored bytes are there and hash to what was recorded.
+
+    Raises:
+        TransientIO, PermissionRefused: nobody can tell now.
+    """
+    try:
+        for _ in stored_blocks(folder, place):
+            pass
+    except IntegrityError:
+        return False
+    return True
+
+
 def file_sha256(path: Path) -> str:
     """Return a file's SHA-256."""
     digest = hashlib.sha256()
@@ -77,14 +92,8 @@ def file_sha256(path: Path) -> str:
 @contextmanager
 def _open_segment(folder: DataFolder, place: Place) -> Iterator[int]:
     path = folder.segment(place.segment_sha256)
-    try:
+    with _reading(f"The segment {folder.relative(path)}", place):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise IntegrityError(f"The segment {folder.relative(path)} is missing.", None, {"damage": "missing"}) from None
-    except OSError as error:
-        raise IntegrityError(
-            f"The segment {folder.relative(path)} cannot be read: {error.strerror}.", None, {"damage": "unreadable"}
-        ) from error
     try:
         yield descriptor
     finally:
@@ -92,7 +101,7 @@ def _open_segment(folder: DataFolder, place: Place) -> Iterator[int]:
 
 
 def _read_block(descriptor: int, place: Place, at: int, length: int, digest: bytes) -> bytes:
-    with durable.os_errors(f"cannot read segment {place.segment_sha256}"):
+    with _reading(_where(place), place):
         block = os.pread(descriptor, length, place.offset + at)
     if len(block) < length:
         raise _damaged(place, f"end after {at + len(block)} of {place.length} bytes", "truncated")
@@ -102,5 +111,26 @@ def _read_block(descriptor: int, place: Place, at: int, length: int, digest: byt
 
 
 def _damaged(place: Place, what: str, damage: str = "damaged") -> IntegrityError:
-    where = f"segment {place.segment_sha256[:16]}… at {place.offset}"
-    return IntegrityError(f"The stored bytes in {where} {what}.", None, {"damage": damage, "segment": place.segment_sha256})
+    return IntegrityError(f"{_where(place)} {what}.", None, {"damage": damage, "segment": place.segment_sha256})
+
+
+def _where(place: Place) -> str:
+    return f"The stored bytes in segment {place.segment_sha256[:16]}… at {place.offset}"
+
+
+DAMAGE = {errno.ENOENT: "missing", errno.EIO: "unreadable", errno.ELOOP: "unreadable", errno.EISDIR: "unreadable"}
+"""What the operating system says of a file that is gone, on bad sectors, or is no file: no waiting heals it."""
+
+
+@contextmanager
+def _reading(what: str, place: Place) -> Iterator[None]:
+    with durable.os_errors(f"{what} cannot be read"):
+        try:
+            yield
+        except OSError as error:
+            damage = DAMAGE.get(error.errno or 0)
+            if damage is None:
+                raise
+            said = "is missing" if damage == "missing" else f"cannot be read: {error.strerror}"
+            context = {"damage": damage, "segment": place.segment_sha256}
+            raise IntegrityError(f"{what} {said}.", None, context) from error

@@ -6,12 +6,11 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from models.rows import NewSegment, Place
-from storage.index import VersionRecord, write_index
+from storage.index import Index, VersionRecord, place_index
 from storage.layout import DataFolder
 from strongroom import durable
 
@@ -33,6 +32,14 @@ class Encoded:
     blocks: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A segment that is durable and in place. ``told``: its index tells of the versions that came with it."""
+
+    segment: NewSegment
+    told: bool
+
+
 def block_digests(stored: bytes) -> bytes | None:
     """Return the digests of a stored object's blocks; None when it is one block, which its own digest covers."""
     if len(stored) <= BLOCK_BYTES:
@@ -47,6 +54,7 @@ class SegmentWriter:
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
         self._part = folder.tmp / f"{secrets.token_hex(16)}.segment"
+        self._index_part = self._part.with_suffix(".index")
         self._places: list[Place] = []
         self._digest = hashlib.sha256()
         with durable.os_errors("cannot write a segment"):
@@ -95,7 +103,7 @@ class SegmentWriter:
         self._digest.update(stored)
         self.size_bytes += len(stored)
 
-    def finish(self, versions: Iterable[VersionRecord]) -> NewSegment:
+    def finish(self, versions: Sequence[VersionRecord]) -> Finished:
         """Make the segment and its index durable and in place.
 
         The order is the promise: both files' bytes, then both names, the index first (a segment without an index would be
@@ -106,27 +114,24 @@ class SegmentWriter:
         """
         name = self._digest.hexdigest()
         places = tuple(replace(place, segment_sha256=name) for place in self._places)
-        index = write_index(name, self.size_bytes, places, versions)
         target = self._folder.segment(name)
-        index_part = self._part.with_suffix(".index")
         with durable.os_errors("cannot write a segment"):
             durable.step("segment: flush")
             self._file.flush()
             durable.fsync_file(self._file.fileno(), "segment")
             self._file.close()
-            _write_durably(index_part, index)
             durable.make_folder(target.parent, "segment")
-            durable.rename(index_part, self._folder.index(name), "index")
+            told = place_index(self._index_part, self._folder.index(name), Index(name, self.size_bytes, places, tuple(versions)))
             durable.rename(self._part, target, "segment")
             durable.fsync_folder(target.parent, "segment")
-        return NewSegment(name, self.size_bytes, places)
+        return Finished(NewSegment(name, self.size_bytes, places), told)
 
     def abort(self) -> None:
         """Remove what was written; harmless after ``finish``."""
         with contextlib.suppress(OSError):  # closing tries to write what a full disk refused before
             self._file.close()
         self._part.unlink(missing_ok=True)
-        self._part.with_suffix(".index").unlink(missing_ok=True)
+        self._index_part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +168,3 @@ class _BlockDigests:
         if self._room < BLOCK_BYTES:
             self._done.append(self._block.digest())
         return b"".join(self._done) if len(self._done) > 1 else None
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        durable.fsync_file(file.fileno(), "index")

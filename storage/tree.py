@@ -6,31 +6,28 @@ content in one step. ``latest`` is a link to a version.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
-import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import orjson
-
-from models.catalogue import list_libraries, mark_in_tree, outside_tree
+from models.catalogue import list_libraries, mark_in_tree, outside_tree, still_current
 from models.database import Database
 from models.rows import LibraryRow, StoredVersion
-from storage.codecs import encoder_of
+from storage.generation import as_json, library_metadata, write_generation
 from storage.layout import DataFolder
-from storage.paths import encode_component
-from storage.read import stored_blocks, stream_content
+from storage.paths import LATEST, encode_component
 from storage.tidy import mark_superseded
 from strongroom import durable
+from strongroom.errors import IntegrityError
 
 Mode = Literal["all", "latest", "none"]
+MODES: tuple[Mode, ...] = ("all", "latest", "none")
 GENERATIONS = ".generations"
 CATCH_UP_VERSIONS = 500
 """Versions that are shown with one barrier."""
@@ -45,34 +42,50 @@ class Tree:
         self._mode = mode
 
     def catch_up(self) -> int:
-        """Show every version that the catalogue has and the tree has not; return how many.
+        """Show every version that the catalogue has and the tree has not; return how many. What is damaged is passed over.
 
         Returns 0 at once when another process is at it: that one sees what was committed meanwhile.
         """
         shown = 0
-        while self.lag():
-            with self._only_one() as mine:
+        passed_over: set[str] = set()
+        # Looked at without the lock, too: what is committed between the last look and the unlocking belongs to somebody.
+        while self._waiting(passed_over):
+            with self._lock("tree.lock", wait=False) as mine:
                 if not mine:
                     return shown
-                with self._database.read() as connection:
-                    versions = outside_tree(connection, CATCH_UP_VERSIONS)
-                self.show(versions)
-                shown += len(versions)
+                versions = self._waiting(passed_over)
+                done = self.show(versions)
+                shown += len(done)
+                passed_over |= {one.version_id for one in versions} - done
         return shown
 
-    def show(self, versions: Sequence[StoredVersion]) -> None:
-        """Show versions: write their generations, make them durable with one barrier, then switch the links."""
+    def show(self, versions: Sequence[StoredVersion]) -> set[str]:
+        """Show versions; return the ids of those that need not be shown again. Damaged ones are not among them.
+
+        Their generations are written and made durable with one barrier, then their links are switched and made durable.
+
+        Raises:
+            DiskFull, TransientIO, PermissionRefused: the operating system refused; some may be shown, none is marked so.
+        """
         if self._mode == "none" or not versions:
-            return
-        wanted = [one for one in versions if self._mode == "all" or one.latest]
-        made = [(one, self._write_generation(one)) for one in wanted]
-        with durable.os_errors("cannot write the tree"):
-            _sync_file_system(self._folder.documentation)
-            for one, part in made:
-                self._switch(one, part)
-            self._show_latest({one.library_id for one in versions})
+            return set()
+        done = {one.version_id for one in versions}
+        made: list[tuple[StoredVersion, Path]] = []
+        try:
+            for one in versions:
+                if self._mode == "all" or one.latest:
+                    try:
+                        made.append((one, write_generation(self._folder, one)))
+                    except IntegrityError:
+                        done.discard(one.version_id)  # reading it says so, and verify reports it
+            with durable.os_errors("cannot write the tree"):
+                self._switch_all(versions, made)
+        finally:
+            for _, part in made:
+                shutil.rmtree(part, ignore_errors=True)
         with self._database.write("tree") as connection:
-            mark_in_tree(connection, [one.version_id for one in versions])
+            mark_in_tree(connection, done)
+        return done
 
     def lag(self) -> int:
         """Return how many versions the tree does not show yet; 1,000 stands for that or more."""
@@ -81,137 +94,96 @@ class Tree:
         with self._database.read() as connection:
             return len(outside_tree(connection, 1000))
 
-    def _write_generation(self, one: StoredVersion) -> Path:
-        part = self._folder.tmp / f"{secrets.token_hex(8)}.generation"
-        with durable.os_errors("cannot write the tree"):
-            part.mkdir()
-            digest = self._write_document(one, part / "documentation.json.gz")
-            (part / "checksum.sha256").write_text(f"{digest}  documentation.json.gz\n", encoding="utf-8")
-            (part / "metadata.json").write_bytes(orjson.dumps(_metadata(one, digest), option=orjson.OPT_INDENT_2))
-        return part
+    def _waiting(self, passed_over: set[str]) -> list[StoredVersion]:
+        if self._mode == "none":
+            return []
+        with self._database.read() as connection:
+            versions = outside_tree(connection, CATCH_UP_VERSIONS + len(passed_over))
+        return [one for one in versions if one.version_id not in passed_over][:CATCH_UP_VERSIONS]
 
-    def _write_document(self, one: StoredVersion, path: Path) -> str:
-        """Write the gzipped document and return its SHA-256: a link when the segment holds it alone, else a copy."""
-        place = one.place
-        segment = self._folder.segment(place.segment_sha256)
-        if place.codec == "gzip" and place.stored_sha256 == place.segment_sha256:
-            with contextlib.suppress(OSError):  # another file system, or too many links: a copy does as well
-                path.hardlink_to(segment)
-                return place.stored_sha256
-        if place.codec == "gzip":
-            with path.open("wb") as file:
-                file.writelines(stored_blocks(self._folder, place))
-            return place.stored_sha256
-        return self._recompress(one, path)
-
-    def _recompress(self, one: StoredVersion, path: Path) -> str:
-        compressor = encoder_of("gzip-fast").stream()
-        digest = hashlib.sha256()
-        with path.open("wb") as file:
-            for piece in stream_content(self._folder, one.place):
-                stored = compressor.compress(piece)
-                digest.update(stored)
-                file.write(stored)
-            last = compressor.flush()
-            digest.update(last)
-            file.write(last)
-        return digest.hexdigest()
+    def _switch_all(self, versions: Sequence[StoredVersion], made: Sequence[tuple[StoredVersion, Path]]) -> None:
+        _sync_file_system(self._folder.documentation)
+        with self._lock("tree.switch.lock", wait=True):
+            # What another process committed and showed meanwhile must not be switched back.
+            with self._database.read() as connection:
+                current = still_current(connection, (one.version_id for one, _ in made))
+                libraries = list(list_libraries(connection, sorted({one.library_id for one in versions})))
+            for one, part in made:
+                if one.version_id in current:
+                    self._switch(one, part)
+            for library in libraries:
+                self._show_library(library)
+        _sync_file_system(self._folder.documentation)
 
     def _switch(self, one: StoredVersion, part: Path) -> None:
         link = (self._folder.root / one.file_path).parent
-        generation = link.parent / GENERATIONS / f"{link.name}.{one.version_id}"
+        # Each time a generation of its own: whatever another run left half done is never shown.
+        generation = link.parent / GENERATIONS / f"{link.name}.{one.revision}.{secrets.token_hex(8)}"
         generation.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.rename(generation)
-        except OSError:  # it is there: another process shows it too, or a run died before it could say so
-            if not generation.is_dir():
-                raise
-            shutil.rmtree(part)
-        old = link.parent / link.readlink() if link.is_symlink() else None
-        if old is not None and old.name > generation.name:
-            return  # a later revision is shown already: version ids grow with time
-        _relink(link, f"{GENERATIONS}/{generation.name}")
-        if old is not None and old != generation and old.is_dir():
+        durable.rename(part, generation, "generation")
+        old = _target(link)
+        self._relink(link, f"{GENERATIONS}/{generation.name}")
+        if old is not None:
             mark_superseded(self._folder, old)
 
-    def _show_latest(self, library_ids: Iterable[str]) -> None:
-        with self._database.read() as connection:
-            libraries = list(list_libraries(connection, sorted(set(library_ids))))
-        for library in libraries:
-            folder = self._folder.documentation / encode_component(library.library_id)
-            component = encode_component(library.latest_version)
-            folder.mkdir(parents=True, exist_ok=True)
-            _replace_file(folder / "metadata.json", orjson.dumps(_library_metadata(library), option=orjson.OPT_INDENT_2))
-            if (folder / component).is_symlink():
-                _relink(folder / "latest", component)
+    def _show_library(self, library: LibraryRow) -> None:
+        folder = self._folder.documentation / encode_component(library.library_id)
+        latest = encode_component(library.latest_version)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._replace_file(folder / "metadata.json", as_json(library_metadata(library)))
+        if (folder / latest).is_symlink():
+            self._relink(folder / LATEST, latest)
             if self._mode == "latest":
-                _hide_others(folder, {component, "latest"})
+                self._hide_others(folder, {latest, LATEST})
+
+    def _hide_others(self, folder: Path, shown: set[str]) -> None:
+        for link in folder.iterdir():
+            old = _target(link)
+            if old is not None and link.name not in shown and not link.name.startswith("."):
+                durable.step("tree: hide")
+                link.unlink()
+                mark_superseded(self._folder, old)
+
+    def _replace_file(self, path: Path, data: bytes) -> None:
+        with self._part() as part:
+            part.write_bytes(data)
+            durable.rename(part, path, "tree file")
+
+    def _relink(self, link: Path, target: str) -> None:
+        """Point a link elsewhere in one step: a reader sees the old or the new."""
+        if link.is_symlink() and str(link.readlink()) == target:
+            return
+        with self._part() as part:
+            part.symlink_to(target)
+            durable.rename(part, link, "tree link")
 
     @contextmanager
-    def _only_one(self) -> Iterator[bool]:
-        """Yield whether this process has the tree to itself."""
-        descriptor = os.open(self._folder.metadata / "tree.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _part(self) -> Iterator[Path]:
+        part = self._folder.tmp / f"{secrets.token_hex(8)}.part"
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _lock(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """Yield whether this process has the lock; with ``wait`` it always does."""
+        with durable.os_errors("cannot lock the tree"):
+            descriptor = os.open(self._folder.metadata / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            yield False
+            return
+        try:
+            yield True
         finally:
             os.close(descriptor)
 
 
-def _metadata(one: StoredVersion, digest: str) -> dict[str, object]:
-    place = one.place
-    return {
-        "library_id": one.library_id,
-        "version": one.version,
-        "revision": one.revision,
-        "content_sha256": place.content_sha256,
-        "file_size_bytes": place.size_bytes,
-        "compressed_size_bytes": place.length,
-        "compression_ratio": round(1 - place.length / place.size_bytes, 4),
-        "checksum_sha256": digest,
-        "created_at": one.created_at.isoformat(),
-        "download_source": one.source,
-        "metadata": dict(one.details),
-    }
-
-
-def _library_metadata(library: LibraryRow) -> dict[str, object]:
-    return {
-        "library_id": library.library_id,
-        **library.facts,
-        "created_at": library.created_at.isoformat(),
-        "updated_at": library.updated_at.isoformat(),
-        "total_versions": library.total_versions,
-        "latest_version": library.latest_version,
-        "total_size_bytes": library.total_size_bytes,
-        "compressed_size_bytes": library.compressed_size_bytes,
-        "compression_ratio": round(library.compression_ratio, 4),
-    }
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    part.write_bytes(data)
-    part.rename(path)
-
-
-def _relink(link: Path, target: str) -> None:
-    """Point a link elsewhere in one step: a reader sees the old or the new."""
-    if link.is_symlink() and str(link.readlink()) == target:
-        return
-    part = link.with_name(f".{secrets.token_hex(8)}.part")
-    part.symlink_to(target)
-    part.rename(link)
-
-
-def _hide_others(folder: Path, shown: set[str]) -> None:
-    for entry in folder.iterdir():
-        if entry.is_symlink() and entry.name not in shown and not entry.name.startswith("."):
-            entry.unlink()
+def _target(link: Path) -> Path | None:
+    return link.parent / link.readlink() if link.is_symlink() else None
 
 
 def _sync_file_system(folder: Path) -> None:

@@ -1,35 +1,49 @@
-"""Whether the tree shows what the catalogue says: files that are missing, or copies that are damaged."""
+"""Whether the tree shows what the catalogue says: files that are missing, copies that are damaged, folders left behind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import orjson
+
 from models.rows import StoredVersion
+from storage.generation import CHECKSUM, METADATA
 from storage.layout import DataFolder
 from storage.read import file_sha256
 from storage.tree import Mode
 from strongroom.contracts import Finding
 
 
-def tree_findings(folder: DataFolder, versions: Iterable[StoredVersion], mode: Mode) -> Iterator[Finding]:
-    """Yield what is wrong with the tree's copies of these versions. A link to a segment is the segment: it is not read again."""
-    for one in versions:
-        if one.in_tree and (mode == "all" or (mode == "latest" and one.latest)):
-            yield from _findings(folder, one)
+def is_shown(one: StoredVersion, mode: Mode) -> bool:
+    """Whether the tree is to show a version, and has had the time to."""
+    return one.in_tree and (mode == "all" or (mode == "latest" and one.latest))
 
 
-def _findings(folder: DataFolder, one: StoredVersion) -> Iterator[Finding]:
+def tree_finding(folder: DataFolder, one: StoredVersion) -> Finding | None:
+    """Return what is wrong with the tree's copy of a version. A link to a segment is the segment: it is not read again."""
     path = folder.root / one.file_path
-    checksum = path.with_name("checksum.sha256")
     try:
-        recorded = checksum.read_text(encoding="utf-8").split()[0]
-        if not _is_link_to_segment(folder, one, path) and file_sha256(path.resolve()) != recorded:
-            yield Finding(code="tree_damaged", path=one.file_path, message="The file does not hash to its checksum.sha256.")
-    except (OSError, IndexError, ValueError) as error:
-        yield Finding(code="tree_missing", path=one.file_path, message=f"The tree does not show this version: {error}.")
+        # Resolved first: the version may be switched to another generation while its files are read.
+        generation = path.parent.resolve(strict=True)
+        digest = _digest(folder, one, generation / path.name)
+        if (generation / CHECKSUM).read_bytes() != f"{digest}  {path.name}\n".encode():
+            return Finding(code="tree_damaged", path=one.file_path, message=f"The file does not hash to its {CHECKSUM}.")
+        if not _tells_of(one, orjson.loads((generation / METADATA).read_bytes())):
+            return Finding(code="tree_stale", path=one.file_path, message="The folder shows another content than the catalogue.")
+    except OSError as error:
+        return Finding(code="tree_missing", path=one.file_path, message=f"The tree does not show this version: {error}.")
+    except ValueError as error:
+        return Finding(code="tree_damaged", path=one.file_path, message=f"Its {METADATA} is damaged: {error}.")
+    return None
 
 
-def _is_link_to_segment(folder: DataFolder, one: StoredVersion, path: Path) -> bool:
+def _digest(folder: DataFolder, one: StoredVersion, path: Path) -> str:
     segment = folder.segment(one.place.segment_sha256)
-    return segment.exists() and path.stat().st_ino == segment.stat().st_ino
+    linked = segment.exists() and path.samefile(segment)
+    return one.place.stored_sha256 if linked else file_sha256(path)
+
+
+def _tells_of(one: StoredVersion, metadata: object) -> bool:
+    told = metadata if isinstance(metadata, dict) else {}
+    expected = {"library_id": one.library_id, "version": one.version, "content_sha256": one.place.content_sha256}
+    return all(told.get(name) == value for name, value in expected.items())

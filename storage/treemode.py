@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 from models.catalogue import forget_tree
 from models.database import Database
 from storage.layout import DataFolder
 from storage.tidy import mark_superseded
-from storage.tree import Mode
+from storage.tree import MODES, Mode
 from strongroom import durable
 from strongroom.errors import ConfigurationError
+
+_MARK = "tree.mode"
 
 
 def adopt_mode(folder: DataFolder, database: Database, mode: Mode) -> None:
@@ -24,9 +25,9 @@ def adopt_mode(folder: DataFolder, database: Database, mode: Mode) -> None:
     Raises:
         ConfigurationError: there is no such mode.
     """
-    if mode not in get_args(Mode):
-        raise ConfigurationError(f"STRONGROOM_TREE cannot be {mode!r}: choose one of {', '.join(get_args(Mode))}.")
-    mark = folder.metadata / "tree.mode"
+    if mode not in MODES:
+        raise ConfigurationError(f"STRONGROOM_TREE cannot be {mode!r}: choose one of {', '.join(MODES)}.")
+    mark = folder.metadata / _MARK
     if _read(mark) == mode:
         return
     if _read(mark) is not None:
@@ -34,6 +35,12 @@ def adopt_mode(folder: DataFolder, database: Database, mode: Mode) -> None:
         with database.write("tree") as connection:
             forget_tree(connection)
     mark.write_text(mode, encoding="utf-8")
+
+
+def shown_mode(folder: DataFolder, mode: Mode) -> Mode:
+    """Return the mode that the tree was built for: ``mode``, unless the folder was last prepared with another setting."""
+    recorded = _read(folder.metadata / _MARK)
+    return next((one for one in MODES if one == recorded), mode)
 
 
 def _read(mark: Path) -> str | None:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
-from models.catalogue import count_versions, list_places, list_segments, list_versions, versions_in_segment
+from models.catalogue import (
+    count_versions,
+    find_version,
+    known_places,
+    list_libraries,
+    list_places,
+    list_segments,
+    list_versions,
+    segment_bytes,
+    versions_in_segment,
+    versions_without_place,
+)
 from models.database import Database
 from models.rows import Place, StoredVersion
 from storage.index import read_index
+from storage.journal import damaged_lines
 from storage.layout import DataFolder
-from storage.read import file_sha256, stored_blocks
+from storage.read import DAMAGE, file_sha256, is_whole, stored_blocks
 from storage.tree import Mode
-from storage.treecheck import tree_findings
+from storage.treecheck import is_shown, tree_finding
+from strongroom import durable
 from strongroom.contracts import Damage, Finding, VerifyReceipt
 from strongroom.errors import IntegrityError, NotFound
 
 _THREADS = 2  # hashing lets go of the interpreter's lock; the disk is read in order all the same
+_AT_ONCE = 64  # segments that are under way before anybody may interrupt
 
 Progress = Callable[[int, int], None]
 """Told after each step how many bytes of how many have been read."""
@@ -32,19 +48,6 @@ Subject = tuple[str | None, str | None]
 """A library and a version of it; None stands for all."""
 
 
-@dataclass(slots=True)
-class _Report:
-    checked: int = 0
-    read_bytes: int = 0
-    damaged: dict[str, Damage] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-
-    def receipt(self) -> VerifyReceipt:
-        return VerifyReceipt(
-            checked=self.checked, read_bytes=self.read_bytes, damaged=list(self.damaged.values()), findings=self.findings
-        )
-
-
 def verify(
     folder: DataFolder,
     database: Database,
@@ -55,93 +58,174 @@ def verify(
     """Verify everything, the versions of a library, or one version, older revisions included.
 
     Everything: each segment is read once, in the order of the disk, and compared with its name; its index with its own digest
-    and with the catalogue. A part: the bytes of each version. Then the tree's files that are copies.
+    and with the catalogue; the journal. A part: the bytes of each version. Then the tree's files that are copies. Nothing is
+    reported that a second look does not find again.
 
     Raises:
         NotFound: no such library or version.
+        TransientIO, PermissionRefused: the operating system refused, for a reason that is no damage.
     """
-    report = _Report()
-    if subject[0] is None:
-        _verify_segments(folder, database, report, progress)
-    else:
-        _verify_versions(folder, database, report, subject, progress)
-    with database.read() as connection:
-        report.findings.extend(tree_findings(folder, list_versions(connection, *subject), mode))
-    return report.receipt()
+    return _Verification(folder, database, mode, progress).run(subject)
 
 
-def _verify_segments(folder: DataFolder, database: Database, report: _Report, progress: Progress) -> None:
-    with database.read() as connection:
-        segments = list_segments(connection)
-        report.checked = count_versions(connection)
-    total = sum(size for _, size in segments)
-    with ThreadPoolExecutor(_THREADS, "verify") as threads:
-        names = (name for name, _ in segments)
-        for (name, size), whole in zip(segments, threads.map(lambda one: _segment_is_whole(folder, one), names), strict=True):
-            report.read_bytes += size
-            if not whole:
-                _blame_segment(folder, database, report, name)
-            _check_index(folder, database, report, name)
-            progress(report.read_bytes, total)
+@dataclass(slots=True)
+class _Verification:
+    """One run and what it has found so far."""
+
+    folder: DataFolder
+    database: Database
+    mode: Mode
+    progress: Progress
+    checked: int = 0
+    read_bytes: int = 0
+    damaged: dict[str, Damage] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def run(self, subject: Subject) -> VerifyReceipt:
+        if subject[0] is None:
+            self._verify_segments()
+            self._verify_catalogue()
+            self._verify_journal()
+        else:
+            self._verify_versions(subject)
+        self._verify_tree(subject)
+        return VerifyReceipt(
+            checked=self.checked, read_bytes=self.read_bytes, damaged=list(self.damaged.values()), findings=self.findings
+        )
+
+    def _verify_segments(self) -> None:
+        with self.database.read() as connection:
+            total = segment_bytes(connection)
+        with ThreadPoolExecutor(_THREADS, "verify") as threads:
+            for segments in self._segments():
+                names = [name for name, _ in segments]
+                whole = threads.map(partial(_segment_is_whole, self.folder), names)
+                for (name, size), fine in zip(segments, whole, strict=True):
+                    if not fine:
+                        self._blame_segment(name)
+                    self._verify_index(name)
+                    self.read_bytes += size
+                    self.progress(self.read_bytes, max(total, self.read_bytes))
+
+    def _segments(self) -> Iterator[list[tuple[str, int]]]:
+        """Yield all segments in parts, each read in a short transaction of its own."""
+        after = ""
+        while True:
+            with self.database.read() as connection:
+                segments = list_segments(connection, after, _AT_ONCE)
+            if not segments:
+                return
+            yield segments
+            after = segments[-1][0]
+
+    def _blame_segment(self, name: str) -> None:
+        """Find out which versions a damaged segment has hurt; damage that hurts none is a finding."""
+        before = len(self.damaged)
+        with self.database.read() as connection:
+            versions = versions_in_segment(connection, name)
+            newest = known_places(connection, {one.place.content_sha256 for one in versions})
+        self._verify_bytes(one for one in versions if self._counts(one, newest))
+        if len(self.damaged) == before and not _segment_is_whole(self.folder, name):
+            self._find("segment_damaged", self.folder.segment(name), "The segment does not hash to its name.")
+
+    def _counts(self, one: StoredVersion, newest: dict[str, Place]) -> bool:
+        """Whether a place is the one that is read, or the only good one: damage is healed by writing the content elsewhere."""
+        place = newest.get(one.place.content_sha256, one.place)
+        return place == one.place or not is_whole(self.folder, place)
+
+    def _verify_index(self, name: str) -> None:
+        path = self.folder.index(name)
+        try:
+            index = read_index(path)
+        except IntegrityError as error:
+            self._find(error.context.get("damage", "index_damaged"), path, error.message)
+            return
+        with self.database.read() as connection:
+            places = set(list_places(connection, name))
+        if not places <= set(index.places):
+            self._find("index_out_of_step", path, "The catalogue places objects where the index does not.")
+
+    def _verify_catalogue(self) -> None:
+        with self.database.read() as connection:
+            self.checked = count_versions(connection)
+            lost = versions_without_place(connection)
+        for library_id, version, revision in lost:
+            message = f"{library_id} {version} (revision {revision}) has no place in any segment."
+            self.findings.append(Finding(code="catalogue_out_of_step", path="metadata", message=message))
+
+    def _verify_journal(self) -> None:
+        with durable.os_errors("cannot read the journal"):
+            damaged = damaged_lines(self.folder.journal)
+            if damaged:  # one that was being written is whole by now
+                damaged = sorted(set(damaged) & set(damaged_lines(self.folder.journal)))
+        if damaged:
+            lines = ", ".join(map(str, damaged[:20]))
+            self._find("journal_damaged", self.folder.journal, f"These lines do not hash to their digest: {lines}.")
+
+    def _verify_versions(self, subject: Subject) -> None:
+        with self.database.read() as connection:
+            versions = list(list_versions(connection, *subject, history=True))
+        if not versions:
+            raise NotFound(f"{' '.join(part for part in subject if part)} is not stored.")
+        total = sum(one.place.length for one in versions)
+        for one in versions:
+            self._verify_bytes([one])
+            self.checked += one.current
+            self.read_bytes += one.place.length
+            self.progress(self.read_bytes, total)
+
+    def _verify_bytes(self, versions: Iterable[StoredVersion]) -> None:
+        outcomes: dict[Place, IntegrityError | None] = {}
+        for one in versions:
+            if one.place not in outcomes:
+                outcomes[one.place] = _check_place(self.folder, one.place)
+            error = outcomes[one.place]
+            if error is not None:
+                self.damaged[one.version_id] = self._damage(one, error)
+
+    def _damage(self, one: StoredVersion, error: IntegrityError) -> Damage:
+        return Damage(
+            library_id=one.library_id,
+            version=one.version,
+            revision=one.revision,
+            code=error.context.get("damage", error.code),
+            message=error.message,
+            segment=self.folder.relative(self.folder.segment(one.place.segment_sha256)),
+            offset=one.place.offset,
+            length=one.place.length,
+        )
+
+    def _verify_tree(self, subject: Subject) -> None:
+        with self.database.read() as connection:
+            libraries = [one.library_id for one in list_libraries(connection)] if subject[0] is None else [subject[0]]
+        for library_id in libraries:
+            with self.database.read() as connection:
+                versions = list(list_versions(connection, library_id, subject[1]))
+            for one in versions:
+                if is_shown(one, self.mode) and tree_finding(self.folder, one) is not None:
+                    self._look_again(one)
+
+    def _look_again(self, one: StoredVersion) -> None:
+        """Report what is wrong with a version of the tree, unless another revision has taken its place meanwhile."""
+        with self.database.read() as connection:
+            again = find_version(connection, one.library_id, one.file_path)
+        if again is not None and again.version_id == one.version_id and is_shown(again, self.mode):
+            finding = tree_finding(self.folder, again)
+            if finding is not None:
+                self.findings.append(finding)
+
+    def _find(self, code: str, path: Path, message: str) -> None:
+        self.findings.append(Finding(code=code, path=self.folder.relative(path), message=message))
 
 
 def _segment_is_whole(folder: DataFolder, name: str) -> bool:
-    try:
-        return file_sha256(folder.segment(name)) == name
-    except OSError:
-        return False
-
-
-def _blame_segment(folder: DataFolder, database: Database, report: _Report, name: str) -> None:
-    """Find out which versions a damaged segment has hurt; damage that hurts none is a finding."""
-    before = len(report.damaged)
-    with database.read() as connection:
-        versions = versions_in_segment(connection, name)
-    _check_versions(folder, report, versions)
-    if len(report.damaged) == before:
-        path = folder.relative(folder.segment(name))
-        report.findings.append(Finding(code="segment_damaged", path=path, message="The segment does not hash to its name."))
-
-
-def _check_index(folder: DataFolder, database: Database, report: _Report, name: str) -> None:
-    path = folder.index(name)
-    try:
-        index = read_index(path)
-    except IntegrityError as error:
-        report.findings.append(
-            Finding(code=error.context.get("damage", "index_damaged"), path=folder.relative(path), message=error.message)
-        )
-        return
-    with database.read() as connection:
-        places = set(list_places(connection, name))
-    if not places <= set(index.places):
-        message = "The catalogue places objects where the index does not."
-        report.findings.append(Finding(code="index_out_of_step", path=folder.relative(path), message=message))
-
-
-def _verify_versions(
-    folder: DataFolder, database: Database, report: _Report, subject: Subject, progress: Progress
-) -> None:
-    with database.read() as connection:
-        versions = list(list_versions(connection, *subject, history=True))
-    if not versions:
-        raise NotFound(f"{' '.join(part for part in subject if part)} is not stored.")
-    total = sum(one.place.length for one in versions)
-    for one in versions:
-        _check_versions(folder, report, [one])
-        report.checked += one.current
-        report.read_bytes += one.place.length
-        progress(report.read_bytes, total)
-
-
-def _check_versions(folder: DataFolder, report: _Report, versions: Iterable[StoredVersion]) -> None:
-    outcomes: dict[Place, IntegrityError | None] = {}
-    for one in versions:
-        if one.place not in outcomes:
-            outcomes[one.place] = _check_place(folder, one.place)
-        error = outcomes[one.place]
-        if error is not None:
-            report.damaged[one.version_id] = _damage(folder, one, error)
+    with durable.os_errors(f"cannot read segment {name}"):
+        try:
+            return file_sha256(folder.segment(name)) == name
+        except OSError as error:
+            if error.errno in DAMAGE:
+                return False
+            raise
 
 
 def _check_place(folder: DataFolder, place: Place) -> IntegrityError | None:
@@ -154,16 +238,3 @@ def _check_place(folder: DataFolder, place: Place) -> IntegrityError | None:
     if digest.hexdigest() != place.stored_sha256:
         return IntegrityError("The stored bytes do not hash to the recorded digest.", None, {"damage": "damaged"})
     return None
-
-
-def _damage(folder: DataFolder, one: StoredVersion, error: IntegrityError) -> Damage:
-    return Damage(
-        library_id=one.library_id,
-        version=one.version,
-        revision=one.revision,
-        code=error.context.get("damage", error.code),
-        message=error.message,
-        segment=folder.relative(folder.segment(one.place.segment_sha256)),
-        offset=one.place.offset,
-        length=one.place.length,
-    )

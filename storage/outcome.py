@@ -1,0 +1,104 @@
+"""What becomes of one document of a store: what the disk is told, what the catalogue is told, what the producer is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from models.rows import Committed, NewVersion
+from storage.index import VersionRecord
+from storage.intake import Checked, Incoming, Named
+from strongroom.contracts import DocumentReceipt, ErrorInfo
+from strongroom.errors import StorageError, VersionExists
+from strongroom.result import Problem
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One document on its way: to be checked, then either ``checked`` or failed with an ``error``.
+
+    ``stored_at`` differs from document to document of a store, so that the times alone tell the order of revisions.
+    """
+
+    incoming: Incoming
+    stored_at: datetime
+    checked: Checked | None = None
+    error: StorageError | None = None
+    stored_bytes: int = 0
+
+    @property
+    def refuses_other(self) -> bool:
+        """Whether it is not to be added beside other content of its version."""
+        return self.incoming.options.if_exists == "refuse"
+
+    @property
+    def known(self) -> Checked:
+        """What the check found. Only for a document that passed it."""
+        assert self.checked is not None
+        return self.checked
+
+    @property
+    def named(self) -> Named:
+        """Which version it is. Only for a document that passed the check."""
+        return self.known.named
+
+    def let_go(self) -> None:
+        """Drop the plain bytes, which are written now."""
+        self.checked = replace(self.known, plain=None)
+
+    def refuse(self) -> None:
+        """Fail it, since its version is there with other content."""
+        self.error = VersionExists(f"{self.named.library_id} {self.named.version} is stored with other content.")
+
+    def record(self) -> VersionRecord:
+        """Return what the disk remembers of it."""
+        options = self.incoming.options
+        return VersionRecord(
+            self.named.library_id,
+            self.named.version,
+            self.known.content_sha256,
+            self.stored_at,
+            sort_as=options.sort_as or "",
+            refuse_other=self.refuses_other,
+            source=options.source or "",
+            library=self.named.identity.library,
+            details=options.metadata,
+        )
+
+    def new_version(self, *, recorded: bool) -> NewVersion:
+        """Return what the catalogue is asked to add. ``recorded``: the disk remembers it."""
+        options = self.incoming.options
+        return NewVersion(
+            self.named.library_id,
+            self.named.version,
+            self.named.order_rank,
+            self.named.order_key,
+            self.named.file_path,
+            self.known.content_sha256,
+            self.known.size_bytes,
+            self.stored_bytes,
+            self.stored_at,
+            refuse_other=self.refuses_other,
+            source=options.source or "",
+            library=self.named.identity.library,
+            details=options.metadata,
+            recorded=recorded,
+        )
+
+    def receipt(self, answer: Committed | None) -> DocumentReceipt:
+        """Return what the producer is told. ``answer`` is the catalogue's; None for a document that did not get that far."""
+        if answer is not None and answer.status == "refused":
+            self.refuse()
+        if self.error is not None or answer is None:
+            assert self.error is not None
+            return DocumentReceipt(name=self.incoming.name, status="failed", error=ErrorInfo.of(Problem.of(self.error)))
+        return DocumentReceipt(
+            name=self.incoming.name,
+            status="unchanged" if answer.status == "unchanged" else "stored",
+            library_id=self.named.library_id,
+            version=self.named.version,
+            revision=answer.revision,
+            content_sha256=self.known.content_sha256,
+            size_bytes=self.known.size_bytes,
+            stored_bytes=self.stored_bytes,
+        )

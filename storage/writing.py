@@ -1,0 +1,155 @@
+"""Writing: checked documents become durable segments. What is stored already is not written again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from models.catalogue import known_places
+from models.commit import current_versions
+from models.database import Database
+from models.rows import Place
+from storage.batch import SegmentBatch
+from storage.codecs import Encoder
+from storage.documents import Limits
+from storage.intake import Checked, check_large, check_small, encode_small
+from storage.layout import DataFolder
+from storage.outcome import Outcome
+from storage.read import is_whole
+from storage.segments import SegmentWriter
+from strongroom.errors import InvalidRequest, PayloadDamaged, StorageError
+
+GROUP_BYTES = 8 << 20
+GROUP_DOCUMENTS = 128
+"""What is held in memory at once: plain bytes, documents."""
+
+DOCUMENT_FAULTS = (InvalidRequest, PayloadDamaged)
+"""Errors that are one document's own. Any other says that nothing can be stored now, and fails the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What stores work with."""
+
+    folder: DataFolder
+    database: Database
+    encoder: Encoder
+    limits: Limits
+    threads: ThreadPoolExecutor
+
+
+class Writing:
+    """One attempt to write the documents of a store. Nothing that it writes is in use before the commit."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._known: dict[str, Place] = {}
+        self.batch = SegmentBatch(means.folder)
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """Check every document and make the new ones durable; tell each outcome what became of it.
+
+        Raises:
+            StorageError: the data folder, the catalogue or the source refused; nothing of this attempt is in use.
+        """
+        try:
+            for group in _groups(outcomes):
+                self._write_group(group)
+                self.batch.rotate_if_full()
+            self.batch.finish()
+        finally:
+            self.batch.abort()
+
+    def _write_group(self, group: Sequence[Outcome]) -> None:
+        """Check the small documents of a group side by side and write the new ones; then stream the large ones."""
+        small = [one for one in group if one.incoming.claimed_bytes <= self._means.limits.whole_bytes]
+        for one, found in zip(small, self._means.threads.map(self._check, small), strict=True):
+            if isinstance(found, StorageError):
+                one.error = found
+            else:
+                one.checked = found
+        passed = [one for one in small if one.checked is not None]
+        self._refuse(passed)
+        self._write_small([one for one in passed if one.error is None])
+        for one in group:
+            if one.checked is None and one.error is None:
+                self._write_large(one)
+
+    def _check(self, outcome: Outcome) -> Checked | StorageError | None:
+        try:
+            return check_small(outcome.incoming, self._means.limits)
+        except DOCUMENT_FAULTS as error:
+            return error
+
+    def _refuse(self, outcomes: Iterable[Outcome]) -> None:
+        """Refuse documents that are not to be added beside other content, before anything of them is written."""
+        careful = [one for one in outcomes if one.refuses_other]
+        if not careful:
+            return
+        with self._means.database.read() as connection:
+            there = current_versions(connection, {one.named.file_path for one in careful})
+        for one in careful:
+            old = there.get(one.named.file_path)
+            if old is not None and old.content_sha256 != one.known.content_sha256:
+                one.refuse()
+
+    def _write_small(self, outcomes: Sequence[Outcome]) -> None:
+        self._look_up({one.known.content_sha256 for one in outcomes})
+        new = {one.known.content_sha256: one.known for one in outcomes if self._length_of(one) is None}
+        for encoded in self._means.threads.map(partial(encode_small, encoder=self._means.encoder), new.values()):
+            self.batch.add(encoded)
+        for one in outcomes:
+            self._tell(one)
+
+    def _write_large(self, outcome: Outcome) -> None:
+        """Write a document into a segment of its own in the pass that checks it; keep the segment if it holds anything new."""
+        writer = SegmentWriter(self._means.folder)
+        try:
+            outcome.checked = check_large(outcome.incoming, self._means.limits, self._means.encoder, writer)
+            self._refuse([outcome])
+            if outcome.error is not None:
+                return
+            self._look_up({outcome.known.content_sha256})
+            if self._length_of(outcome) is None:
+                self.batch.add_own(writer, outcome.record())
+                outcome.stored_bytes = self.batch.length_of(outcome.known.content_sha256) or 0
+            else:
+                self._tell(outcome)
+        except DOCUMENT_FAULTS as error:
+            outcome.error = error
+        finally:
+            writer.abort()
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.batch.tell(outcome.record())
+        outcome.stored_bytes = self._length_of(outcome) or 0
+        outcome.let_go()
+
+    def _length_of(self, outcome: Outcome) -> int | None:
+        """Return the stored bytes of a document whose content is stored, or written in this attempt."""
+        content = outcome.known.content_sha256
+        place = self._known.get(content)
+        return self.batch.length_of(content) if place is None else place.length
+
+    def _look_up(self, contents: set[str]) -> None:
+        """Find out what is stored already. Damaged bytes do not count: storing a document again is how it is healed."""
+        with self._means.database.read() as connection:
+            found = known_places(connection, contents - self._known.keys())
+        whole = self._means.threads.map(partial(is_whole, self._means.folder), found.values())
+        self._known.update((content, place) for (content, place), fine in zip(found.items(), whole, strict=True) if fine)
+
+
+def _groups(outcomes: Sequence[Outcome]) -> Iterator[list[Outcome]]:
+    """Split a batch into parts that fit in memory."""
+    group: list[Outcome] = []
+    size = 0
+    for one in outcomes:
+        if group and (len(group) >= GROUP_DOCUMENTS or size + one.incoming.claimed_bytes > GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(one)
+        size += one.incoming.claimed_bytes
+    if group:
+        yield group
