@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,10 +78,8 @@ def _bytes_of(document: InlineDocument) -> bytes:
         return document.text.encode("utf-8", "surrogatepass")
     if document.content is None or document.text is not None:
         raise InvalidMessage("A document in a message needs either text or content.")
-    try:
+    with _deep():
         return json.dumps(document.content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    except RecursionError:
-        raise InvalidMessage("A document's content is nested too deeply for a message.", "Send it as text.") from None
 
 
 def _options_of(document: InlineDocument) -> DocumentOptions:
@@ -121,7 +121,16 @@ def _asked_for(fields: Mapping[str, Any]) -> object:
 
 
 def _as_text(fields: Mapping[str, Any]) -> str:
-    try:
+    with _deep():
         return json.dumps(dict(fields), default=repr)
-    except (ValueError, RecursionError):
-        return repr(fields)
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Have the stack reach for what it reached for when the message was parsed, further up."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10 * limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tasks.owner import Presence, this_process
+
+
+def test_a_run_is_alive_until_it_ends(tmp_path: Path) -> None:
+    presence = Presence(tmp_path, "me")
+    with presence.at_work() as owner, presence.at_work() as other:
+        assert owner != other
+        assert presence.is_alive(owner)
+        assert presence.is_alive(other)
+    assert not presence.is_alive(owner)
+    presence.close()
+
+
+def test_a_run_of_another_process_is_alive_as_long_as_the_process(tmp_path: Path) -> None:
+    mine, other = Presence(tmp_path, "me"), Presence(tmp_path, "other")
+    with other.at_work() as owner:
+        assert mine.is_alive(owner)
+        other.close()
+        assert not mine.is_alive(owner)
+    mine.close()
+
+
+def test_a_process_that_is_killed_is_dead_before_it_is_reaped_and_a_frozen_one_lives(tmp_path: Path) -> None:
+    presence = Presence(tmp_path, "me")
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with Presence(tmp_path, this_process()).at_work() as owner:
+                os.write(write, owner.encode())
+                signal.pause()
+        finally:
+            os._exit(0)
+    owner = os.read(read, 100).decode()
+    os.kill(pid, signal.SIGSTOP)
+    assert presence.is_alive(owner)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert not presence.is_alive(owner)
+    os.waitpid(pid, 0)
+    assert not Path(tmp_path / owner.split(":")[2]).exists() or not presence.is_alive(owner)
+    os.close(read)
+    os.close(write)
+    presence.close()
+
+
+def test_host_names_and_process_numbers_mean_nothing(tmp_path: Path) -> None:
+    """Two containers may have the same of both, and one container another name tomorrow."""
+    one, other = Presence(tmp_path, "host:7"), Presence(tmp_path, "host:7")
+    with one.at_work() as owner:
+        one.close()
+        assert not other.is_alive(owner)
+    other.close()
+
+
+def test_locks_of_the_dead_are_removed_and_those_of_the_living_are_not(tmp_path: Path) -> None:
+    living, dead = Presence(tmp_path, "living"), Presence(tmp_path, "dead")
+    dead.close()
+    another = Presence(tmp_path, "another")
+    assert len(list(tmp_path.iterdir())) == 2
+    with living.at_work() as owner:
+        assert another.is_alive(owner)
+    living.close()
+    another.close()
+
+
+def test_a_name_that_is_none_is_nobody(tmp_path: Path) -> None:
+    presence = Presence(tmp_path, "me")
+    for owner in ("", "x", ":::", "me:1:../../etc/passwd:1", "me:1:0123456789abcdef:1"):
+        assert not presence.is_alive(owner)
+    presence.close()
