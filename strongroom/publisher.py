@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ QUICK_S = 1.0
 
 
 class Publisher:
-    """Sends messages. Safe to use from many threads, and in a child after a fork.
+    """Sends messages. Safe to use from many threads, and in a child after a fork (redis-py's pools see to that).
 
     ``address`` is asked whenever a line is opened, so that a service that moved is found again.
     """
@@ -26,7 +25,6 @@ class Publisher:
     def __init__(self, address: Callable[[], str], timeout_s: float) -> None:
         self._address, self._timeout_s = address, timeout_s
         self._idle: list[Line] = []
-        self._owner = os.getpid()
 
     def check(self) -> None:
         """Make sure that the broker is there, before work is put into a message.
@@ -63,8 +61,6 @@ class Publisher:
 
     def _checked(self) -> Line | None:
         """Return an idle line that works; None when there is none, or when it failed so quickly that a new one may be tried."""
-        if self._owner != os.getpid():
-            self._idle, self._owner = [], os.getpid()  # the parent's sockets are the parent's
         try:
             line = self._idle.pop()
         except IndexError:

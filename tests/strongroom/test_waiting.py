@@ -102,9 +102,10 @@ def test_waiting_for_a_job_that_gives_no_receipt_is_an_err(client: Client, broke
     assert problem(client.wait(ticket, 5)).code == "invalid_request"
 
 
-def test_the_same_ticket_twice_in_one_wait_gives_its_receipts_twice(client: Client, worker_side: Any) -> None:
+def test_the_same_ticket_twice_gives_two_answers_and_comes_once(client: Client, worker_side: Any) -> None:
     ticket = client.store(TEXT, name="n").unwrap()
     assert [receipt.name for receipt in client.wait([ticket, ticket], 10).unwrap()] == ["n", "n"]
+    assert [result.unwrap().name for result in client.wait_each([ticket, ticket], 10)] == ["n"]
 
 
 def test_a_long_wait_for_many_jobs_looks_at_the_folder_seldom(client: Client, inbox: Path) -> None:
