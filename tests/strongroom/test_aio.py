@@ -84,6 +84,15 @@ async def test_the_loop_goes_on_while_a_mute_broker_is_waited_for(inbox: Path, m
     assert turns >= 5
 
 
+async def test_the_loop_goes_on_during_a_wait(client: aio.Client, broker: Any) -> None:
+    waiting = asyncio.create_task(client.wait((await client.store(TEXT)).unwrap(), 0.5))
+    turns = 0
+    while not waiting.done():
+        await asyncio.sleep(0.005)
+        turns += 1
+    assert turns >= 35  # a wait that slept on the loop would leave it one turn a poll, about 15
+
+
 async def test_a_cancelled_store_iter_leaves_whole_jobs_alone(
     client: aio.Client, broker: Any, staged: Callable[[], list[Path]]
 ) -> None:
