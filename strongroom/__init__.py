@@ -1,6 +1,7 @@
 """What crosses the boundary: contracts, errors, Result and the producers' client.
 
-Names are loaded when they are first used: importing the package costs a millisecond, the client 90, sending 100 more.
+Names are loaded when they are first used: importing the package takes 6 ms, the client 75 more (pydantic), the first message 95
+(kombu).
 """
 
 from __future__ import annotations
