@@ -49,6 +49,8 @@ def identify(root: Mapping[str, object], info: Mapping[str, object]) -> Identity
     ``library_info`` goes first: in the downloader's own shapes it names the upstream version, and the root only a
     ``version_id`` made when the document was downloaded. What is not of the expected type is passed over.
     """
+    if not info:
+        return Identity(_text(root, _LIBRARY_ID), _text(root, _VERSION))
     library = {name: text for name, keys in _TEXTS.items() if (text := _text(info, keys)) is not None and "\0" not in text}
     trust, stars = _number(info, _TRUST), _number(info, _STARS)
     numbers: dict[str, Scalar] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from strongroom.errors import InvalidIdentifier
@@ -46,6 +47,7 @@ def check_identifier(value: str, what: str) -> str:
     return value
 
 
+@lru_cache(maxsize=4096)  # a library comes with each of its versions
 def encode_component(identifier: str) -> str:
     """Return the one name that stands for ``identifier`` on disk: lower-case ASCII, at most 200 bytes.
 
