@@ -27,7 +27,7 @@ def run_command(arguments: Sequence[str], environ: Mapping[str, str], interrupti
     started_s = time.monotonic()
     process = subprocess.Popen(
         (sys.executable, "-m", "workers", *arguments),
-        env=dict(environ),
+        env={**environ, "PYTHONIOENCODING": "utf-8"},  # whatever the terminal speaks: the answer is for us
         cwd=CHECKOUT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

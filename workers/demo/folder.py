@@ -13,8 +13,10 @@ from strongroom.errors import DataFolderError, PermissionRefused
 class DemoFolder:
     """``documents`` holds what is stored, ``data`` the service. The caller keeps or removes it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, above: Path | None = None) -> None:
+        """``above``: a folder that holds nothing but demos."""
         self.root = root
+        self._above = above
         self.documents = root / "documents"
         self.data = root / "data"
         self.log = root / "service.log"
@@ -25,13 +27,12 @@ class DemoFolder:
         return folder_bytes(self.root)
 
     def remove(self) -> bool:
-        """Remove it, and the folder above when that one is empty then; tell whether it is gone."""
+        """Remove it, and the folder above it that holds demos, when it was the only one; tell whether it is gone."""
         shutil.rmtree(self.root, ignore_errors=True)
-        if self.root.exists():
-            return False
-        with suppress(OSError):
-            self.root.parent.rmdir()
-        return True
+        if self._above is not None:
+            with suppress(OSError):
+                self._above.rmdir()
+        return not self.root.exists()
 
 
 def make_folder(wanted: Path | None, below: Path) -> DemoFolder:
@@ -49,7 +50,7 @@ def make_folder(wanted: Path | None, below: Path) -> DemoFolder:
             continue
         except OSError as error:
             raise PermissionRefused(f"{root} cannot be made: {error.strerror}.", "Name another folder with --data.") from error
-        return DemoFolder(root)
+        return DemoFolder(root, below if wanted is None else None)
     raise DataFolderError(f"{wanted} is there already.", "The demo makes a folder of its own: name a new one.")
 
 

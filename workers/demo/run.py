@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from strongroom.errors import StorageError
@@ -34,15 +34,15 @@ def run_demo(wanted: Path | None, environ: Mapping[str, str], signals: Signals, 
         screen.failed(error.message, error.hint)
         return BROKEN
     interruption = Interruption(signals)
-    kept = False
+    code, removed = INTERRUPTED, False
     try:
         code = _run(Story(folder, environ, screen, interruption, at_most))
-        kept = code != INTERRUPTED
     finally:
-        if not kept:
-            folder.remove()
+        if code == INTERRUPTED:  # or something that nobody foresaw is on its way out
+            removed = folder.remove()
     if code == INTERRUPTED:
-        screen.done(f"nothing runs any more, and {shown(folder.root)} is removed")
+        what = "is removed" if removed else "cannot be removed and stays"
+        screen.done(f"nothing runs any more; {shown(folder.root)} {what}")
     return code
 
 
@@ -50,28 +50,30 @@ def _run(story: Story) -> int:
     service = DemoService(story.folder, story.environ, story.interruption)
     try:
         figures = story.tell(service)
-    except Interrupted:
-        story.screen.say("Interrupted: stopping everything that was started.")
-        service.stop(hurry=True)
-        return INTERRUPTED
-    except StorageError as error:
-        return _failed(story, error.message, error.hint, error.context.get("log", ()))
-    except OSError as error:
-        return _failed(story, str(error), "Is there space, and may this user write here? --data names another folder.")
+    except (Interrupted, StorageError, OSError) as error:
+        return _explain(story, service, error)
     finally:
         service.stop()
     _print_end(story.screen, figures, story.folder)
     return HELD
 
 
-def _failed(story: Story, message: str, hint: str, log: Sequence[str] = ()) -> int:
-    story.screen.failed(message, hint, log)
-    story.screen.say(f"Everything is kept in {shown(story.folder.root)}; the logs are in data/logs.")
+def _explain(story: Story, service: DemoService, error: Exception) -> int:
+    screen = story.screen
+    if story.interruption.asked:  # whatever it has made of the step that it met: a terminal that is gone cannot be written to
+        screen.say("Interrupted: stopping everything that was started.")
+        service.stop(hurry=True)
+        return INTERRUPTED
+    if isinstance(error, StorageError):
+        screen.failed(error.message, error.hint, error.context.get("log", ()))
+    else:
+        screen.failed(str(error), "Is there space, and may this user write here? --data names another folder.")
+    screen.say(f"Everything is kept in {shown(story.folder.root)}; the logs are in data/logs.")
     return BROKEN
 
 
 def _print_end(screen: Screen, figures: Figures, folder: DemoFolder) -> None:
-    command = shown(Path(sys.executable).with_name("strongroom"))
+    command = shown(Path(sys.executable).with_name("strongroom"))  # what `make setup` has written
     data = shown(folder.data)
     screen.table(figures.rows())
     screen.say(f"What was stored stays in {shown(folder.root)} ({size(folder.size_bytes)}):")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -26,7 +26,7 @@ class Screen:
     def step(self, text: str) -> None:
         """Begin the next step."""
         self._step += 1
-        self._console.print()
+        self._print(Text())
         self._print(Text.assemble((f"{self._step} ", "bold cyan"), (text, "bold")))
 
     def done(self, text: str) -> None:
@@ -35,7 +35,7 @@ class Screen:
 
     def note(self, name: str, text: str | Text) -> None:
         """Show a fact by name."""
-        self._print(Text.assemble((f"    {name:<10}", "dim"), text))
+        self._print(Text.assemble((f"    {name:<11}", "dim"), text))
 
     def typed(self, command: str) -> None:
         """Show a command that is being run."""
@@ -66,24 +66,26 @@ class Screen:
         table.add_column()
         for row in rows:
             table.add_row(*map(Text, row))
-        self._console.print()
-        self._console.print(Panel(table, title="strongroom", title_align="left", border_style="cyan", expand=False))
+        self._print(Text())
+        self._print(Panel(table, title="strongroom", title_align="left", border_style="cyan", expand=False), wrap=True)
 
     def say(self, text: str) -> None:
         """Show a line."""
-        self._console.print()
+        self._print(Text())
         self._print(Text(text))
 
     def failed(self, text: str, hint: str, log: Sequence[str] = ()) -> None:
         """Show what went wrong and what to do."""
-        self._console.print()
+        self._print(Text())
         for line in log:
             self._print(Text(f"  {line}", "dim"))
         self._print(Text.assemble(("✗ ", "bold red"), text))
         self._print(Text(f"  {hint}", "dim"))
 
-    def _print(self, text: Text) -> None:
-        self._console.print(text, soft_wrap=True)
+    def _print(self, what: RenderableType, *, wrap: bool = False) -> None:
+        """Lines are not folded: a path or address that is cut in two cannot be copied."""
+        with suppress(OSError):  # a terminal that has gone away is no reason to leave things undone
+            self._console.print(what, soft_wrap=not wrap)
 
 
 def shown(path: Path) -> str:
