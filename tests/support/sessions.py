@@ -79,9 +79,9 @@ def steps_of(block: Block) -> list[Step]:
 
 
 def matches(expected: str, printed: str) -> bool:
-    """Whether what was printed is what the page shows, blanks at the ends of lines apart."""
+    """Whether what was printed is what the page shows, blanks at the ends of lines and blank lines around it apart."""
     pattern = ""
-    for line in expected.splitlines():
+    for line in expected.strip("\n").splitlines():
         inline = r"[^\n]*".join(re.escape(part.rstrip() if last else part) for part, last in _parts(line))
         pattern += r"(?:[^\n]*\n)*" if line.strip() == "..." else inline + "\n"
     lines = [line.rstrip() for line in printed.strip("\n").splitlines()]
@@ -108,7 +108,7 @@ class Shell:
             start_new_session=True,
         )
 
-    def run(self, command: str, timeout_s: float = 60.0) -> tuple[str, int]:
+    def run(self, command: str, timeout_s: float = 40.0) -> tuple[str, int]:
         """Run a command; return what it printed and its exit code."""
         assert self._bash.stdin is not None
         self._bash.stdin.write(f"{command}\nprintf '\\n%s %s\\n' {self._mark} $?\n".encode())
