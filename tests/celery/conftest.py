@@ -42,7 +42,7 @@ _SHOWN = pytest.StashKey[bool]()
 
 def _engine_answers() -> bool:
     """Asking is the only way to know: there may be a client without an engine, and a container without either."""
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # the library forgets a socket that it cannot connect
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # of a socket that cannot be connected
         try:
             with closing(docker.from_env(timeout=2)) as engine:
                 return bool(engine.ping())
