@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from strongroom.errors import InvalidMessage, MessageTooNew
 from strongroom.result import Problem
@@ -25,17 +25,36 @@ M = TypeVar("M", bound="_Contract")
 
 
 class _Contract(BaseModel):
+    """What is asked of us: an unknown field is an error, since ignoring it might ignore what matters to the sender."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Answer(BaseModel):
+    """What we answer: an older client passes over what a newer worker adds."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("holds a lone surrogate") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
 
 
 class DocumentOptions(_Contract):
     """What the producer says about a document. Empty fields are taken from the document itself."""
 
-    library_id: str | None = Field(None, description="Such as /owner/name; default: the document's own.")
-    version: str | None = Field(None, description="Such as 3.1.3; default: the document's own.")
-    sort_as: str | None = Field(None, max_length=1024, description="Order this version as if it had this name.")
+    library_id: Text | None = Field(None, description="Such as /owner/name; default: the document's own.")
+    version: Text | None = Field(None, description="Such as 3.1.3; default: the document's own.")
+    sort_as: Text | None = Field(None, max_length=1024, description="Order this version as if it had this name.")
     if_exists: IfExists = Field("revise", description="When the version is there with other content.")
-    source: str | None = Field(None, max_length=4096, description="Where it was downloaded from.")
+    source: Text | None = Field(None, max_length=4096, description="Where it was downloaded from.")
     metadata: dict[str, Any] = Field(default_factory=dict, description="Kept with the version as it is.")
 
 
@@ -49,7 +68,7 @@ class InlineDocument(DocumentOptions):
 class StagedDocument(DocumentOptions):
     """One document of an inbox file: where it lies and what its bytes hash to (as staged, packed or not)."""
 
-    name: str = Field("", max_length=4096, description="What the producer calls it, such as a file name.")
+    name: Text = Field("", max_length=4096, description="What the producer calls it, such as a file name.")
     offset: int = Field(ge=0)
     length: int = Field(ge=0)
     sha256: Sha256
@@ -92,7 +111,7 @@ class VerifyMessage(_Contract):
     receipt: bool = False
 
 
-class ErrorInfo(_Contract):
+class ErrorInfo(_Answer):
     """An error as data: see docs/reference/errors.md for the codes."""
 
     code: str
@@ -115,7 +134,7 @@ class ErrorInfo(_Contract):
         )
 
 
-class DocumentReceipt(_Contract):
+class DocumentReceipt(_Answer):
     """What became of one document. ``size_bytes`` counts plain bytes, ``stored_bytes`` those on disk."""
 
     name: str = ""
@@ -129,7 +148,7 @@ class DocumentReceipt(_Contract):
     error: ErrorInfo | None = None
 
 
-class StoreReceipt(_Contract):
+class StoreReceipt(_Answer):
     """What became of a store job: one entry a document, in the order they were sent."""
 
     request_id: str
@@ -138,7 +157,7 @@ class StoreReceipt(_Contract):
     error: ErrorInfo | None = None
 
 
-class Damage(_Contract):
+class Damage(_Answer):
     """A version whose stored bytes do not hold what was promised."""
 
     library_id: str
@@ -151,7 +170,7 @@ class Damage(_Contract):
     length: int
 
 
-class Finding(_Contract):
+class Finding(_Answer):
     """Something out of step that is not a version's own bytes: an index, a file of the tree."""
 
     code: str
@@ -159,7 +178,7 @@ class Finding(_Contract):
     message: str
 
 
-class VerifyReceipt(_Contract):
+class VerifyReceipt(_Answer):
     """What a verification found. ``checked`` counts versions, ``read_bytes`` what was read from disk."""
 
     request_id: str = ""

@@ -70,15 +70,27 @@ class InboxWriter:
         """
         digest = hashlib.sha256()
         length = 0
-        with durable.os_errors(f"cannot stage {name or 'the document'}"):
-            for piece in _pieces(source):
-                digest.update(piece)
-                length += len(piece)
-                self._file.write(piece)
+        try:
+            with durable.os_errors(f"cannot stage {name or 'the document'}"):
+                for piece in _pieces(source):
+                    digest.update(piece)
+                    length += len(piece)
+                    self._file.write(piece)
+        except BaseException:
+            self._rewind()
+            raise
         fields = (options or DocumentOptions()).model_dump()
         staged = StagedDocument(**fields, name=name, offset=self._offset, length=length, sha256=digest.hexdigest())
         self._documents.append(staged)
         self._offset += length
+
+    def _rewind(self) -> None:
+        """Forget the beginning of a document whose source failed: the next one stands in its place."""
+        try:
+            self._file.seek(self._offset)
+            self._file.truncate()
+        except OSError:
+            self.abort()  # a commit then fails: the file is closed
 
     def commit(self) -> Path:
         """Write the manifest and make the file durable under its final name: now the job is accepted.
@@ -190,7 +202,7 @@ class _Extent(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # typeshed asks for any writable buffer
-        room = memoryview(buffer)[: self._end - self._offset]
+        room = memoryview(buffer)[: max(0, self._end - self._offset)]
         count = os.preadv(self._descriptor, [room], self._offset) if room else 0
         self._offset += count
         return count

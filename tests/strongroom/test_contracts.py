@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from strongroom import contracts
-from strongroom.contracts import CONTRACT, DocumentOptions, ErrorInfo, InlineDocument, StoreMessage, VerifyMessage, parse_message
+from strongroom.contracts import (
+    CONTRACT,
+    DocumentOptions,
+    ErrorInfo,
+    InlineDocument,
+    StoreMessage,
+    StoreReceipt,
+    VerifyMessage,
+    parse_message,
+)
 from strongroom.errors import InvalidMessage, MessageTooNew, NotFound
 from strongroom.result import Problem
 
@@ -124,3 +133,13 @@ def test_an_error_as_data_says_what_the_error_said() -> None:
         "retryable": False,
         "context": {"version": "1"},
     }
+
+
+def test_an_answer_with_a_field_of_a_newer_release_is_read_without_it() -> None:
+    receipt = StoreReceipt.model_validate({"request_id": "12345678", "state": "done", "documents": [], "colour": "green"})
+    assert receipt.state == "done"
+
+
+def test_half_a_surrogate_pair_in_an_option_is_refused_before_it_is_written() -> None:
+    with pytest.raises(ValidationError, match="lone surrogate"):
+        DocumentOptions(library_id="/a/\ud800")
