@@ -30,8 +30,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless s
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    """Print one JSON value on standard output, in ASCII: whatever the terminal's encoding is, it gets through."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
     sys.stdout.flush()
 
 
