@@ -8,7 +8,6 @@ from pathlib import Path
 from celery import Celery
 
 from config.celery import celery_config
-from config.settings import Settings
 
 TASK = "bench.noop"
 
@@ -16,7 +15,7 @@ TASK = "bench.noop"
 def noop_app(broker_url: str) -> Celery:
     """Return the application."""
     app = Celery("noop", broker=broker_url, set_as_current=False)
-    app.conf.update(celery_config(Settings()), beat_schedule={}, task_routes={})
+    app.conf.update(celery_config(), beat_schedule={}, task_routes={})
 
     @app.task(name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True, shared=False)
     def noop(folder: str) -> None:
