@@ -71,7 +71,7 @@ def steps_of(block: Block) -> list[Step]:
             steps.append(Step(number, line[2:], ""))
         elif not steps:
             raise Mismatch(f"line {number}: a console block begins with `$ `, not with {line!r}")
-        elif line.startswith("> ") and not steps[-1].expected:
+        elif (line == ">" or line.startswith("> ")) and not steps[-1].expected:
             steps[-1] = Step(steps[-1].line, f"{steps[-1].command}\n{line[2:]}", "")
         else:
             steps[-1] = Step(steps[-1].line, steps[-1].command, f"{steps[-1].expected}{line}\n")
