@@ -1,0 +1,28 @@
+"""The table of a manager's operations. A line here gives all four faces the operation, with its types."""
+
+from __future__ import annotations
+
+from storage import operations
+from storage.faces import Listing, Operation
+
+
+class Interface:
+    """Every operation, once. ``storage/operations.py`` says what each promises."""
+
+    initialize = Operation(operations.initialize)
+
+    store_documentation = Operation(operations.store_documentation)
+    store_many = Operation(operations.store_many)
+
+    get_documentation = Operation(operations.get_documentation)
+    get_documentation_bytes = Operation(operations.get_documentation_bytes)
+    stream_documentation = Listing(operations.stream_documentation)
+    retrieve_documentation = Operation(operations.get_documentation)  # its name in the platform's first store
+
+    list_libraries = Listing(operations.list_libraries, at_once=500)
+    list_versions = Operation(operations.list_versions)
+    get_library = Operation(operations.get_library)
+    get_storage_stats = Operation(operations.get_storage_stats)
+    get_storage_statistics = Operation(operations.get_storage_stats)  # likewise
+
+    verify_integrity = Operation(operations.verify_integrity)
