@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from models.catalogue import known_places, list_places
-from models.libraries import CurrentVersion, correct_latest, update_libraries
+from models.history import CurrentVersion, already_there, current_versions
+from models.libraries import correct_latest, update_libraries
 from models.parts import in_parts
 from models.rows import Committed, NewSegment, NewVersion
 from models.tables import Segment, StoredObject, Version, new_version_id, table_of
@@ -44,17 +45,17 @@ def commit_store(connection: Connection, segments: Sequence[NewSegment], version
     _show_again(connection, fresh)
     for segment in segments:
         _add_segment(connection, segment, versions[0].stored_at)
-    answers: dict[int, Committed] = {}
-    for turn in _rounds(versions):
+    answers = already_there(connection, [(new.file_path, new.content_sha256) for new in versions])
+    for turn in _rounds({index: new for index, new in enumerate(versions) if index not in answers}):
         answers.update(_commit_round(connection, turn))
     return [answers[index] for index in range(len(versions))]
 
 
-def _rounds(versions: Sequence[NewVersion]) -> list[dict[int, NewVersion]]:
+def _rounds(versions: Mapping[int, NewVersion]) -> list[dict[int, NewVersion]]:
     """Split a batch that names one version twice: the second is the next revision of the first."""
     seen: Counter[str] = Counter()
     rounds: list[dict[int, NewVersion]] = []
-    for index, new in enumerate(versions):
+    for index, new in versions.items():
         turn = seen[new.file_path]
         seen[new.file_path] += 1
         if turn == len(rounds):
@@ -89,26 +90,6 @@ def _decide(new: NewVersion, old: CurrentVersion | None) -> Committed:
     if old is None:
         return Committed("stored", 1, new_version_id())
     return Committed("stored", old.revision + 1, new_version_id())
-
-
-def current_versions(connection: Connection, file_paths: Iterable[str]) -> dict[str, CurrentVersion]:
-    """Return the current revision of each version that is there, by its path in the tree."""
-    columns = _VERSION.c
-    query = select(
-        columns.file_path,
-        columns.version_id,
-        columns.library_id,
-        columns.revision,
-        columns.content_sha256,
-        columns.file_size_bytes,
-        columns.compressed_size_bytes,
-        columns.created_at,
-    )
-    found: dict[str, CurrentVersion] = {}
-    for part in in_parts(sorted(file_paths)):
-        rows = connection.execute(query.where(columns.file_path.in_(part), columns.current))
-        found.update((row[0], CurrentVersion(*row[1:])) for row in rows)
-    return found
 
 
 def _show_again(connection: Connection, contents: Iterable[str]) -> None:

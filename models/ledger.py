@@ -112,7 +112,7 @@ def end_job(  # the columns of one update
     error: Mapping[str, Any] | None = None,
 ) -> None:
     """Record how a job ended. Called in the transaction of the work's own rows, so that both are true or neither."""
-    values: dict[str, Any] = {"state": state, "finished_at": now, "outcome": outcome, "error": error, "owner": ""}
+    values: dict[str, Any] = {"state": state, "finished_at": now, "outcome": outcome, "error": error}
     if subject is not None:
         values["subject"] = subject
     connection.execute(update(_JOB).where(_JOB.c.job_id == job_id).values(values))

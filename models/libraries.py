@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from models.catalogue import NEWEST_FIRST
+from models.history import CurrentVersion
 from models.parts import in_parts
 from models.rows import LIBRARY_FACTS, NewVersion
 from models.tables import Library, Version, table_of
@@ -18,19 +18,6 @@ from models.tables import Library, Version, table_of
 _LIBRARY, _VERSION = table_of(Library), table_of(Version)
 _SUMS = ("total_versions", "total_size_bytes", "compressed_size_bytes")
 _LATEST = ("latest_rank", "latest_key", "latest_at", "latest_version")
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentVersion:
-    """The current revision of a version, as far as a commit must know it."""
-
-    version_id: str
-    library_id: str
-    revision: int
-    content_sha256: str
-    size_bytes: int
-    stored_bytes: int
-    stored_at: datetime
 
 
 def update_libraries(connection: Connection, added: Sequence[NewVersion], superseded: Sequence[CurrentVersion]) -> list[str]:

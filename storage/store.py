@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from models.commit import Outdated, commit_store, current_versions
+from models.commit import Outdated, commit_store
 from models.database import Database
+from models.history import already_there
 from storage.codecs import Encoder
 from storage.documents import Limits
 from storage.index import VersionRecord
-from storage.intake import Incoming, tree_path
+from storage.intake import Incoming
 from storage.journal import append_journal
 from storage.layout import DataFolder
 from storage.outcome import Outcome
@@ -69,8 +70,8 @@ class Storing:
         raise CatalogueBusy("Other stores of the same versions came in between, again and again.")
 
     def _commit(self, outcomes: Sequence[Outcome], writing: Writing, record: Record | None) -> list[DocumentReceipt]:
-        unrecorded = self._write_journal(writing.batch.untold)
         sound = [one for one in outcomes if one.error is None]
+        unrecorded = self._write_journal(sound, writing.batch.untold)
         versions = [one.new_version(recorded=one.stored_at not in unrecorded) for one in sound]
         with self._database.write() as connection:
             committed = commit_store(connection, writing.batch.segments, versions)
@@ -80,18 +81,17 @@ class Storing:
                 record(connection, receipts)
         return receipts
 
-    def _write_journal(self, untold: Sequence[VersionRecord]) -> set[datetime]:
+    def _write_journal(self, outcomes: Sequence[Outcome], untold: Sequence[VersionRecord]) -> set[datetime]:
         """Journal the versions that no index tells of, but not those that are there already; return when these were stored."""
         if not untold:
             return set()
-        paths = [tree_path(one.library_id, one.version) for one in untold]
         with self._database.read() as connection:
-            there = current_versions(connection, paths)
-        contents = [there[path].content_sha256 if path in there else None for path in paths]
-        news = [one for one, content in zip(untold, contents, strict=True) if content != one.content_sha256]
+            there = already_there(connection, [(one.named.file_path, one.known.content_sha256) for one in outcomes])
+        unchanged = {outcomes[index].stored_at for index in there}
+        news = [record for record in untold if record.stored_at not in unchanged]
         if news:
             append_journal(self._journal, [{"version": record.as_json()} for record in news])
-        return {one.stored_at for one in untold} - {one.stored_at for one in news}
+        return unchanged
 
 
 def _begin(documents: Sequence[Incoming], behind: datetime) -> list[Outcome]:

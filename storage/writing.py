@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.catalogue import known_places
-from models.commit import current_versions
 from models.database import Database
+from models.history import current_versions
 from models.rows import Place
 from storage.batch import SegmentBatch
 from storage.codecs import Encoder

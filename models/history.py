@@ -1,0 +1,85 @@
+"""What the catalogue has of a version already: its current revision, and whether a store would change anything."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from models.parts import in_parts
+from models.rows import Committed
+from models.tables import Version, table_of
+
+_VERSION = table_of(Version)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentVersion:
+    """The current revision of a version, as far as a commit must know it."""
+
+    version_id: str
+    library_id: str
+    revision: int
+    content_sha256: str
+    size_bytes: int
+    stored_bytes: int
+    stored_at: datetime
+
+
+def current_versions(connection: Connection, file_paths: Iterable[str]) -> dict[str, CurrentVersion]:
+    """Return the current revision of each version that is there, by its path in the tree."""
+    columns = _VERSION.c
+    query = select(
+        columns.file_path,
+        columns.version_id,
+        columns.library_id,
+        columns.revision,
+        columns.content_sha256,
+        columns.file_size_bytes,
+        columns.compressed_size_bytes,
+        columns.created_at,
+    )
+    found: dict[str, CurrentVersion] = {}
+    for part in in_parts(sorted(file_paths)):
+        rows = connection.execute(query.where(columns.file_path.in_(part), columns.current))
+        found.update((row[0], CurrentVersion(*row[1:])) for row in rows)
+    return found
+
+
+def already_there(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[int, Committed]:
+    """Return the answers for those of a batch's (path, content) that are there, by their place in the batch.
+
+    A batch may name one version more than once: the second is the next revision of the first. So they are there when the
+    version's last revisions are just these, in this order; else a batch that runs again would add them once more.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, (path, _) in enumerate(wanted):
+        groups[path].append(index)
+    current = current_versions(connection, groups)
+    answers: dict[int, Committed] = {}
+    for path in current:
+        contents = [wanted[index][1] for index in groups[path]]
+        if current[path].content_sha256 == contents[-1]:
+            answers.update(zip(groups[path], _last_revisions(connection, current[path], path, contents), strict=False))
+    return answers
+
+
+def _last_revisions(connection: Connection, current: CurrentVersion, path: str, contents: Sequence[str]) -> list[Committed]:
+    """Return the revisions that hold these contents, if they are the last ones of their version; else nothing."""
+    found = Committed("unchanged", current.revision, current.version_id)
+    if len(contents) == 1:
+        return [found]
+    columns = _VERSION.c
+    query = select(columns.revision, columns.version_id, columns.content_sha256).where(columns.file_path == path)
+    history = [tuple(row) for row in connection.execute(query.order_by(columns.revision.desc()).limit(len(contents)))]
+    answers: list[Committed] = []
+    for content in reversed(contents):  # neighbours of equal content are one revision
+        while history and answers and history[0][2] != content and answers[-1].revision == history[0][0]:
+            history.pop(0)
+        if not history or history[0][2] != content:
+            return []
+        answers.append(Committed("unchanged", history[0][0], history[0][1]))
+    return answers[::-1]
