@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.made-from
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts unit bench clean lock
+.PHONY: help setup demo test lint types contracts unit docs bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -37,6 +37,9 @@ contracts: setup
 
 unit: setup
 	@$(BIN)/python -m pytest -q
+
+docs: setup ## Make the reference pages and .env.example from the code
+	@$(BIN)/python -m scripts.reference
 
 bench: setup ## Measure, beside peers and physical limits; one table
 	@$(BIN)/python -m bench

@@ -92,11 +92,11 @@ class StoreMessage(_Contract):
     documents: list[InlineDocument] = Field(default_factory=list, max_length=1000)
     text: str | None = Field(None, description="One document's exact JSON text.")
     content: dict[str, Any] | None = Field(None, description="One document as a JSON object.")
-    library_id: str | None = None
-    version: str | None = None
-    sort_as: str | None = Field(None, max_length=1024)
+    library_id: Text | None = None
+    version: Text | None = None
+    sort_as: Text | None = Field(None, max_length=1024)
     if_exists: IfExists = "revise"
-    source: str | None = Field(None, max_length=4096)
+    source: Text | None = Field(None, max_length=4096)
     metadata: dict[str, Any] = Field(default_factory=dict)
     receipt: bool = Field(False, description="Write a receipt file when the job has ended.")
 
@@ -106,8 +106,8 @@ class VerifyMessage(_Contract):
 
     contract: int = Field(CONTRACT, ge=1)
     request_id: RequestId | None = None
-    library_id: str | None = None
-    version: str | None = None
+    library_id: Text | None = None
+    version: Text | None = None
     receipt: bool = False
 
 

@@ -16,16 +16,22 @@ from workers.nodes import part_of
 # Any below: celery-types knows neither the attributes of a signal's sender nor what tick() takes.
 
 
+_part: list[str] = []
+"""Which part this worker is, once it consumes. The heartbeat's sender loses its name when the broker goes."""
+
+
 @worker_ready.connect
 def announce(sender: Any, **_: object) -> None:
     """Show that the worker consumes."""
-    give_sign(_data(), part_of(sender.hostname))
+    _part[:] = [part_of(sender.hostname)]
+    renew()
 
 
 @heartbeat_sent.connect
-def renew(sender: Any, **_: object) -> None:
+def renew(**_: object) -> None:
     """Show that the worker's loop turns and its connection stands: the heartbeat is a timer of that loop."""
-    give_sign(_data(), part_of(sender.eventer.hostname))
+    for part in _part:
+        give_sign(_data(), part)
 
 
 class PulsedScheduler(Scheduler):

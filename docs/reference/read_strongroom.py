@@ -32,10 +32,10 @@ def read_object(segment, content_sha256, codec, offset, length, **_):
     return plain
 
 
-data, versions, faults = Path(sys.argv[1]), {}, []
-journal = (data / "metadata" / "journal").read_bytes() if (data / "metadata" / "journal").exists() else b""
-cut = [(line[:16], line[17:]) for line in journal.split(b"\n")]  # a line that a crash cut short fails its digest
-lines = [json.loads(body) for digest, body in cut if hashlib.sha256(body).hexdigest()[:16].encode() == digest]
+data, journal, versions = Path(sys.argv[1]), Path(sys.argv[1], "metadata", "journal"), {}
+cut = [(line[:16], line[17:]) for line in (journal.read_bytes() if journal.exists() else b"").split(b"\n")]
+lines = [json.loads(body) if hashlib.sha256(body).hexdigest()[:16].encode() == digest else {} for digest, body in cut]
+faults = [f"{journal}: line {n}" for n, after in enumerate(lines[1:], 1) if not lines[n - 1] and "torn" not in after]
 for segment in sorted({path.with_suffix("") for path in data.glob("segments/??/*")}):
     try:
         lines += read_index(segment)
