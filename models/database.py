@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from strongroom import durable
 from strongroom.errors import (
@@ -45,7 +45,7 @@ class Database:
         self.url = url
         try:
             self.engine = _build(url)
-        except (NoSuchModuleError, ValueError, ImportError) as error:
+        except (ArgumentError, NoSuchModuleError, ValueError, ImportError) as error:
             raise ConfigurationError("STRONGROOM_DATABASE_URL cannot be used: sqlite and postgresql+psycopg are.") from error
         except DBAPIError as error:
             raise translated(error) from error
@@ -81,7 +81,10 @@ class Database:
 
 
 def _build(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
+    backend = make_url(url).get_backend_name()
+    if backend not in {"sqlite", "postgresql"}:
+        raise ValueError(f"{backend} was never tried")
+    if backend != "sqlite":
         engine = create_engine(url, pool_pre_ping=True, pool_size=5)
         event.listen(engine, "begin", _begin_postgresql)
         return engine

@@ -1,0 +1,65 @@
+"""models/migrate.py and the migrations: the tables in the database are the tables in the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlmodel import SQLModel
+
+from models import tables
+from models.database import Database
+from models.migrate import HEAD, check_revision, current_revision, upgrade
+from strongroom.errors import DataFolderError
+from tests.support.crash import start_child, wait_for
+
+
+def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
+    assert tables.Library.__tablename__ in SQLModel.metadata.tables
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_a_forgotten_migration_is_noticed(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE version DROP COLUMN download_source"))
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
+
+
+def test_head_is_the_newest_file() -> None:
+    folder = Path(tables.__file__).parent / "migrations" / "versions"
+    assert max(path.name[1:5] for path in folder.glob("m*.py")) == HEAD
+
+
+def test_an_upgrade_runs_once(empty: Database) -> None:
+    assert current_revision(empty) is None
+    upgrade(empty)
+    assert current_revision(empty) == HEAD
+    upgrade(empty)
+    check_revision(empty)
+
+
+def test_processes_that_upgrade_at_once_do_not_disturb_each_other(empty_url: str) -> None:
+    children = [start_child(lambda: upgrade(Database(empty_url))) for _ in range(3)]
+    assert [wait_for(child) for child in children] == [0, 0, 0]
+    database = Database(empty_url)
+    check_revision(database)
+    database.close()
+
+
+def test_a_newer_catalogue_is_refused(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for use in (upgrade, check_revision):
+        with pytest.raises(DataFolderError, match="9999"):
+            use(database)
+
+
+def test_an_older_catalogue_is_not_used_before_it_is_upgraded(empty: Database) -> None:
+    with pytest.raises(DataFolderError, match="not of this release"):
+        check_revision(empty)
