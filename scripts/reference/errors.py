@@ -12,10 +12,12 @@ HOMES = (StorageError.__module__, "workers.supervisor", "workers.preparation")
 """Modules that define errors. Those of workers reach nobody but the command line."""
 
 FOUND = {
+    "catalogue_out_of_step": "The catalogue knows a version whose bytes it places nowhere.",
     "damaged": "The stored bytes do not hash to the recorded digest.",
     "index_damaged": "A segment's index does not hash to its own last line, or is another segment's.",
     "index_missing": "A segment has no index.",
     "index_out_of_step": "The catalogue places objects where the segment's index does not.",
+    "journal_damaged": "Lines of the journal hold something else than was written.",
     "missing": "The segment is not there.",
     "segment_damaged": "A segment does not hash to its name, though no version that is stored is hurt.",
     "tree_damaged": "A copy in the tree does not hash to its `checksum.sha256`. The original is whole.",

@@ -20,6 +20,7 @@ from models.catalogue import list_versions
 from storage.engine import Engine, Options
 from storage.index import read_index
 from storage.intake import Incoming, incoming
+from storage.journal import append_journal
 from storage.paths import encode_component
 from strongroom.contracts import DocumentOptions, IfExists
 from strongroom.inbox import InboxFile
@@ -142,7 +143,10 @@ def test_a_damaged_object_is_reported_and_all_others_are_served(copy: Path, tmp_
     assert len(list((tmp_path / "out").iterdir())) == len(rows) - 1
 
 
-@pytest.mark.parametrize("kind", ["truncated", "missing", "index damaged", "index cut short", "index missing", "journal torn"])
+KINDS = ["truncated", "missing", "index damaged", "index cut short", "index missing", "journal torn", "journal damaged"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_damage_is_reported_and_none_crashes_the_reader(copy: Path, kind: str) -> None:
     segment, _, _ = segment_of(copy, "/owner/large")
     index = segment.with_name(segment.name + ".index")
@@ -154,11 +158,18 @@ def test_every_kind_of_damage_is_reported_and_none_crashes_the_reader(copy: Path
         "index cut short": lambda: index.write_bytes(index.read_bytes()[:-40]),
         "index missing": index.unlink,
         "journal torn": lambda: append(copy / "metadata" / "journal", b'0123456789abcdef {"version": {"libr\xff'),
+        "journal damaged": lambda: flip(copy / "metadata" / "journal", 30),
     }[kind]()
     code, rows, complaints = read(copy)
     told = kind != "journal torn"  # that is no damage: what a crash cut short was never acknowledged
     assert (code, bool(complaints)) == (int(told), told)
-    assert len(rows) == rows_before - (kind.startswith("index"))
+    assert len(rows) == rows_before - (kind.startswith("index") or kind == "journal damaged")
+
+
+def test_what_a_crash_tore_in_the_journal_is_no_damage_once_the_next_writer_has_said_so(copy: Path) -> None:
+    append(copy / "metadata" / "journal", b'0123456789abcdef {"version"')
+    append_journal(copy / "metadata" / "journal", [{"later": "entries"}])
+    assert read(copy)[0::2] == (0, "")
 
 
 def append(path: Path, data: bytes) -> None:

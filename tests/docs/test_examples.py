@@ -46,7 +46,9 @@ def sitting(folder: Path) -> Iterator[Shell]:
         yield shell
     finally:
         if (folder / "data" / "run" / "service.json").exists():
-            subprocess.run([ROOT / ".venv/bin/strongroom", "down", "--now", "--quiet"], cwd=folder, env=here, check=True, timeout=60)
+            subprocess.run(
+                [ROOT / ".venv/bin/strongroom", "down", "--now", "--quiet"], cwd=folder, env=here, check=True, timeout=60
+            )
         shell.close()
 
 
@@ -110,7 +112,8 @@ def test_blocks_of_one_page_share_one_shell_and_hidden_runs_come_in_their_place(
     page = page_of(
         tmp_path,
         "```console\n$ a=1\n```\n\n<!-- run:\n$ b=2\n-->\n\n"
-        "1. in a list\n   ```console\n   $ cat <<END\n   > $a $b $((a + b))\n   >\n   > .\n   > END\n   1 ... 3\n\n   .\n   ```\n\n"
+        "1. in a list\n   ```console\n"
+        "   $ cat <<END\n   > $a $b $((a + b))\n   >\n   > .\n   > END\n   1 ... 3\n\n   .\n   ```\n\n"
         "<!-- not executed: it never ends -->\n```console\n$ sleep infinity\n```\n",
     )
     assert shell.run_page(page) == 3
