@@ -46,6 +46,23 @@ def _encodable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_encodable)]
 
+METADATA_DEPTH = 64
+"""Levels of metadata. A manifest is written down to 255 and read down to 200: deeper, an accepted job could not be read."""
+
+
+def _shallow(metadata: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [metadata]
+    for _ in range(METADATA_DEPTH):
+        inside = (value for one in level for value in (one.values() if isinstance(one, dict) else one))
+        level = [value for value in inside if isinstance(value, dict | list | tuple)]
+        if not level:
+            return metadata
+    raise ValueError(f"nests deeper than {METADATA_DEPTH} levels")
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_shallow)]
+"""A JSON object of the producer's own: any shape."""
+
 
 class DocumentOptions(_Contract):
     """What the producer says about a document. Empty fields are taken from the document itself."""
@@ -55,7 +72,7 @@ class DocumentOptions(_Contract):
     sort_as: Text | None = Field(None, max_length=1024, description="Order this version as if it had this name.")
     if_exists: IfExists = Field("revise", description="When the version is there with other content.")
     source: Text | None = Field(None, max_length=4096, description="Where it was downloaded from.")
-    metadata: dict[str, Any] = Field(default_factory=dict, description="Kept with the version as it is.")
+    metadata: Metadata = Field(default_factory=dict, description="Kept with the version as it is.")
 
 
 class InlineDocument(DocumentOptions):
@@ -97,7 +114,7 @@ class StoreMessage(_Contract):
     sort_as: Text | None = Field(None, max_length=1024)
     if_exists: IfExists = "revise"
     source: Text | None = Field(None, max_length=4096)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
     receipt: bool = Field(False, description="Write a receipt file when the job has ended.")
 
 

@@ -12,9 +12,12 @@ from pydantic import BaseModel, ValidationError
 from strongroom import contracts
 from strongroom.contracts import (
     CONTRACT,
+    METADATA_DEPTH,
     DocumentOptions,
     ErrorInfo,
     InlineDocument,
+    Manifest,
+    StagedDocument,
     StoreMessage,
     StoreReceipt,
     VerifyMessage,
@@ -35,6 +38,13 @@ def kind_of(path: Path) -> type[Any]:
 
 def fields_of(path: Path) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return fields
+
+
+def nested(depth: int) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        fields = {"in": fields}
     return fields
 
 
@@ -88,6 +98,11 @@ def test_every_field_of_a_contract_stands_in_a_released_message(kind: str) -> No
         (StoreMessage, {"contract": "one"}, "contract"),
         (StoreMessage, {"documents": [{}] * 1001}, "documents"),
         (StoreMessage, {"sort_as": "x" * 1025}, "sort_as"),
+        *((StoreMessage, {"text": "{}", name: "half \ud800"}, name) for name in ("library_id", "version", "sort_as", "source")),
+        (StoreMessage, {"text": "{}", "metadata": nested(METADATA_DEPTH + 1)}, "metadata"),
+        (StoreMessage, {"documents": [{"text": "{}", "metadata": nested(METADATA_DEPTH + 1)}]}, "documents.0.metadata"),
+        (VerifyMessage, {"library_id": "half \ud800"}, "library_id"),
+        (VerifyMessage, {"version": "half \ud800"}, "version"),
         (VerifyMessage, {"library": "/a"}, "library"),
     ],
 )
@@ -143,3 +158,10 @@ def test_an_answer_with_a_field_of_a_newer_release_is_read_without_it() -> None:
 def test_half_a_surrogate_pair_in_an_option_is_refused_before_it_is_written() -> None:
     with pytest.raises(ValidationError, match="lone surrogate"):
         DocumentOptions(library_id="/a/\ud800")
+
+
+def test_metadata_of_the_greatest_depth_comes_through_a_manifest_and_back() -> None:
+    deepest = nested(METADATA_DEPTH)
+    staged = StagedDocument(metadata=deepest, offset=0, length=0, sha256="0" * 64)
+    body = Manifest(request_id="request-0001", documents=[staged]).model_dump_json()
+    assert Manifest.model_validate_json(body).documents[0].metadata == deepest
