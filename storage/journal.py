@@ -44,7 +44,7 @@ def append_journal(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the entries, oldest first; lines that do not hash to their digest are passed over."""
-    for entry in _read(path):
+    for entry, _ in _read(path):
         if entry is not None and entry != _TORN:
             yield entry
 
@@ -52,22 +52,22 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 def damaged_lines(path: Path) -> list[int]:
     """Return the numbers of the lines, from 1 on, that hold something else than was written. A torn one is not among them."""
     damaged: list[int] = []
-    doubtful = 0
-    for number, entry in enumerate(_read(path), 1):
-        if doubtful and entry != _TORN:
-            damaged.append(doubtful)
-        doubtful = number if entry is None else 0
-    return damaged
+    torn = 0
+    for number, (entry, whole) in enumerate(_read(path), 1):
+        if torn and entry != _TORN:
+            damaged.append(torn)
+        torn = number if entry is None else 0
+    return [*damaged, torn] if torn and whole else damaged
 
 
-def _read(path: Path) -> Iterator[dict[str, Any] | None]:
-    """Yield what each line holds; None for one that does not hash to its digest."""
+def _read(path: Path) -> Iterator[tuple[dict[str, Any] | None, bool]]:
+    """Yield what each line holds, None for one that does not hash to its digest, and whether it has its end."""
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
             digest, _, body = line.removesuffix(b"\n").partition(b" ")
-            yield orjson.loads(body) if _digest(body) == digest else None
+            yield orjson.loads(body) if _digest(body) == digest else None, line.endswith(b"\n")
 
 
 def _is_torn(descriptor: int) -> bool:
