@@ -116,7 +116,7 @@ def batch(running: Folder, tmp_path_factory: pytest.TempPathFactory) -> Batch:
         (folder / f"odd-{number}.json").write_bytes(make())
     (folder / "notes.txt").write_text("no document")
     started = time.monotonic()
-    return Batch(running.store(folder), folder, time.monotonic() - started)
+    return Batch(running.run_fresh("store", "--wait", "--json", folder), folder, time.monotonic() - started)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -218,7 +218,7 @@ def test_an_inbox_without_write_permission_says_so_and_what_to_do(running: Folde
     inbox = running.path / "inbox"
     inbox.chmod(0o500)
     try:
-        answer = running.run("store", "--json", papers / "a.json", before=_without_override())
+        answer = running.run_fresh("store", "--json", papers / "a.json", before=_without_override())
     finally:
         inbox.chmod(0o700)
     assert answer.code == 1
@@ -231,7 +231,7 @@ def test_a_document_without_read_permission_fails_alone(running: Folder, papers:
     for name in "abc":
         (papers / f"{name}.json").write_bytes(document("/bad/unreadable", name))
     (papers / "b.json").chmod(0)
-    answer = running.run("store", "--wait", "--json", papers, before=_without_override())
+    answer = running.run_fresh("store", "--wait", "--json", papers, before=_without_override())
     assert answer.code == 1
     assert [(one["file"], one["code"]) for one in answer.fields["failed"]] == [(str(papers / "b.json"), "permission_denied")]
     assert answer.fields["stored"] == 2
@@ -240,7 +240,7 @@ def test_a_document_without_read_permission_fails_alone(running: Folder, papers:
 def test_a_data_folder_without_write_permission_starts_no_service(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        answer = Folder(tmp_path / "data", {}).run("up", "--detach", before=_without_override())
+        answer = Folder(tmp_path / "data", {}).run_fresh("up", "--detach", before=_without_override())
     finally:
         tmp_path.chmod(0o700)
     assert answer.code == 1
