@@ -8,6 +8,7 @@ A ``*.part`` file is not: its writer died, and it is swept.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -129,21 +130,18 @@ class InboxFile:
     Raises:
         PayloadMissing: no such file.
         PayloadDamaged: no footer, a manifest that does not hash to it, or extents outside the file.
+        TransientIO, PermissionRefused, StorageError: the operating system refused, which says nothing about the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            raise PayloadMissing(f"The inbox file {path.name} is not there.") from None
-        except OSError as error:
-            raise PayloadDamaged(f"The inbox file {path.name} cannot be opened: {error.strerror}.") from error
-        try:
-            self.manifest = self._read_manifest()
-        except BaseException:
-            self.close()
-            raise
+        with durable.os_errors(f"cannot read the inbox file {path.name}"):
+            self._descriptor = _open_regular(path)
+            try:
+                self.manifest = self._read_manifest()
+            except BaseException:
+                self.close()
+                raise
 
     def _read_manifest(self) -> Manifest:
         status = os.fstat(self._descriptor)
@@ -182,6 +180,20 @@ class InboxFile:
 
     def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         self.close()
+
+
+_NO_REGULAR_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV}  # what open(2) says of a symlink, a socket, a device that is none
+
+
+def _open_regular(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise PayloadMissing(f"The inbox file {path.name} is not there.") from None
+    except OSError as error:
+        if error.errno not in _NO_REGULAR_FILE:
+            raise
+        raise PayloadDamaged(f"{path.name} is no inbox file: {error.strerror}.") from error
 
 
 class _Extent(io.RawIOBase):

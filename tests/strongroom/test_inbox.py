@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -266,6 +267,18 @@ def test_a_fifo_a_folder_and_a_device_are_no_inbox_files(inbox: Path) -> None:
     for path in (inbox / "fifo0000.inbox", inbox / "folder00.inbox", Path("/dev/zero")):
         with pytest.raises(PayloadDamaged):
             InboxFile(path)
+
+
+def test_a_process_out_of_descriptors_does_not_call_an_accepted_job_damaged(inbox: Path) -> None:
+    path = small(inbox)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(TransientIO, match="open files"):
+            InboxFile(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    InboxFile(path).close()
 
 
 def test_a_file_exchanged_after_it_was_opened_changes_nothing(inbox: Path) -> None:
