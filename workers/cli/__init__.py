@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from workers.cli import jobs, read, service, store
+from workers.cli.output import Data, hand_down
 
 app = typer.Typer(
     name="strongroom",
@@ -14,6 +15,13 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def anywhere(context: typer.Context, data: Data = None) -> None:
+    """Take --data before the command as well as behind it."""
+    hand_down(context, data)
+
 
 for module in (service, store, read, jobs):
     module.register(app)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from strongroom.errors import InvalidRequest, NotFound
-from workers.cli.output import AsJson, Data, console, engine_on, print_json, reported
+from workers.cli.output import AsJson, Data, console, engine_on, hand_down, print_json, reported
 
 if TYPE_CHECKING:
     from models.ledger import JobRow, State
@@ -42,6 +42,7 @@ def jobs(
 ) -> None:
     """List jobs, newest first. `strongroom jobs show ID` shows one."""
     if context.invoked_subcommand is not None:
+        hand_down(context, data)
         return
     from models.ledger import list_jobs  # noqa: PLC0415 - see output.engine_on
 

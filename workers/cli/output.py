@@ -29,6 +29,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, f
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless something fails.")]
 
 
+def hand_down(context: typer.Context, data: Path | None) -> None:
+    """Make a data folder that was named before a command the default of the command's own --data."""
+    if data is not None:
+        commands = getattr(context.command, "commands", {})
+        context.default_map = {name: {"data": str(data)} for name in commands}
+
+
 def print_json(value: object) -> None:
     """Print one JSON value on standard output, in ASCII: whatever the terminal's encoding is, it gets through."""
     sys.stdout.write(json.dumps(value, default=str) + "\n")
