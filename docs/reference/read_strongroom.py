@@ -1,7 +1,6 @@
 """List every document of a strongroom data folder and check it: read_strongroom.py DATA; extract it too: DATA FOLDER.
 
-Reads segments/ and metadata/journal as disk-format.md specifies them, with the standard library alone and no database.
-Exit code 1: something is damaged. Standard error tells what; the rest is served all the same.
+Reads segments/ and metadata/journal (see disk-format.md), and no database. Damage goes to standard error; exit code 1 then.
 """
 
 import gzip
@@ -23,16 +22,18 @@ def read_index(segment):
     return [json.loads(line) | {"segment": segment} for line in body.split(b"\n")]
 
 
-def read_object(segment, content_sha256, codec, offset, length, **_):
-    with segment.open("rb") as file:
-        file.seek(offset)
-        plain = UNPACK[codec](file.read(length))
-    if hashlib.sha256(plain).hexdigest() != content_sha256:
-        raise ValueError(f"its bytes in {segment} do not hash to the recorded digest")
-    return plain
+def read_object(line):
+    place = line["object"]
+    try:
+        with line["segment"].open("rb") as file:
+            file.seek(place["offset"])
+            plain = UNPACK[place["codec"]](file.read(place["length"]))
+    except (OSError, EOFError, KeyError, zlib.error, ImportError):
+        return None
+    return plain if hashlib.sha256(plain).hexdigest() == place["content_sha256"] else None
 
 
-data, journal, versions = Path(sys.argv[1]), Path(sys.argv[1], "metadata", "journal"), {}
+data, journal, places, versions = Path(sys.argv[1]), Path(sys.argv[1], "metadata", "journal"), {}, {}
 cut = [(line[:16], line[17:]) for line in (journal.read_bytes() if journal.exists() else b"").split(b"\n")]
 lines = [json.loads(body) if hashlib.sha256(body).hexdigest()[:16].encode() == digest else {} for digest, body in cut]
 faults = [f"{journal}: line {n}" for n, after in enumerate(lines[1:], 1) if not lines[n - 1] and "torn" not in after]
@@ -41,7 +42,9 @@ for segment in sorted({path.with_suffix("") for path in data.glob("segments/??/*
         lines += read_index(segment)
     except (OSError, ValueError, KeyError) as error:
         faults.append(f"the index of {segment}: {error}")
-places = {line["object"]["content_sha256"]: line for line in lines if "object" in line}
+for line in lines:
+    if "object" in line:
+        places.setdefault(line["object"]["content_sha256"], []).append(line)
 for told in sorted((line["version"] for line in lines if "version" in line), key=lambda told: told["stored_at"]):
     library, version, content = told["library_id"], told["version"], told["content_sha256"]
     history = versions.setdefault((library, version), [])
@@ -49,12 +52,9 @@ for told in sorted((line["version"] for line in lines if "version" in line), key
         continue
     history.append(content)
     print(library, version, len(history), content, sep="\t")
-    try:
-        plain = read_object(places[content]["segment"], **places[content]["object"])
-        if sys.argv[2:]:
-            Path(sys.argv[2], f"{quote(f'{library}@{version}', '@')[:180]}.{len(history)}.{content[:16]}.json").write_bytes(plain)
-    except ImportError:
-        faults.append(f"{library} {version}: codec zstd needs Python 3.14, or the tool zstd and this place: {places[content]}")
-    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
-        faults.append(f"{library} {version}, revision {len(history)}: {type(error).__name__} {error}")
+    found = places.get(content, [])
+    if not (plain := next(filter(None, map(read_object, found)), None)):
+        faults.append(f"{library} {version}, revision {len(history)}: no whole copy (zstd needs Python 3.14) in {found}")
+    elif sys.argv[2:]:
+        Path(sys.argv[2], f"{quote(f'{library}@{version}', '@')[:180]}.{len(history)}.{content[:16]}.json").write_bytes(plain)
 sys.exit("\n".join(faults) or 0)

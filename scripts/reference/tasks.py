@@ -119,7 +119,14 @@ def _message(name: str, contract: Contract, examples: tuple[dict[str, Any], ...]
 
 
 def _schema(contract: type[BaseModel]) -> str:
-    return json_block(contract.model_json_schema())
+    return json_block(_untitled(contract.model_json_schema()))
+
+
+def _untitled(schema: Any) -> Any:
+    """Return a schema without the titles that pydantic makes of the names: they say nothing twice. No field is called so."""
+    if isinstance(schema, dict):
+        return {name: _untitled(value) for name, value in schema.items() if name != "title"}
+    return [_untitled(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def _states() -> str:

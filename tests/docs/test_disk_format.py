@@ -177,6 +177,16 @@ def append(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+@pytest.mark.parametrize("library", ["/owner/lib7", "/owner/best"])
+def test_what_was_damaged_and_stored_again_is_whole_again(copy: Path, library: str) -> None:
+    segment, offset, length = segment_of(copy, library)
+    with Engine(copy).open() as engine:
+        sent = engine.read(library)
+        flip(segment, offset + length // 2)
+        engine.store([incoming(lambda: io.BytesIO(sent), len(sent))])
+    assert read(copy)[0::2] == (0, "")
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python reads zstd by itself")
 def test_the_reader_says_what_zstd_needs(tmp_path: Path) -> None:
     with Engine(tmp_path / "data", Options(tree="none", codec="zstd")).create() as engine:
