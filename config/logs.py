@@ -28,9 +28,7 @@ def configure_logs(settings: Settings) -> None:
         cache_logger_on_first_use=True,
     )
     json = settings.log_format == "json"
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if json else _for_people()
-    )
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer() if json else _for_people()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     root = logging.getLogger()

@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from strongroom.errors import ConfigurationError
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -56,3 +58,16 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir / 'metadata' / 'catalogue.db'}"
+
+
+def read_settings(data_dir: Path | None = None) -> Settings:
+    """Return the settings; ``data_dir`` goes before what the environment says.
+
+    Raises:
+        ConfigurationError: a setting cannot be used; the message names it and not its value, which may be a secret.
+    """
+    try:
+        return Settings() if data_dir is None else Settings(data_dir=data_dir)
+    except ValidationError as error:
+        faults = (f"STRONGROOM_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
+        raise ConfigurationError("; ".join(faults) + ".") from None

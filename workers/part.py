@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from config.settings import Settings
+from config.settings import Settings, read_settings
 from strongroom.errors import BrokerUnavailable, ConfigurationError, DataFolderLocked, StorageError
 from workers import parts
 from workers.broker import broker_url_of, ping, prepare_embedded
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     parser.add_argument("--app", default="workers.main", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
-        settings = Settings()
+        settings = read_settings()
         share_lock(settings.data_dir)
         make_folder(settings.data_dir / "run")
         part = _part(options, settings, environ)

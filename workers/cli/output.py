@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from config.settings import Settings
+from config.settings import Settings, read_settings
 from strongroom.errors import BrokerUnavailable, StorageError
 
 if TYPE_CHECKING:
@@ -53,8 +53,12 @@ def stderr() -> Console:
 
 
 def settings_of(data: Path | None) -> Settings:
-    """Return the settings, on the data folder that the command names."""
-    return Settings() if data is None else Settings(data_dir=data)
+    """Return the settings, on the data folder that the command names.
+
+    Raises:
+        ConfigurationError: one of them cannot be used.
+    """
+    return read_settings(data)
 
 
 @contextmanager

@@ -51,7 +51,8 @@ def up(
     Exit codes: 0 stopped cleanly (with --detach: ready), 1 it could not start, 130 Ctrl-C while --detach waited.
     """
     started = time.monotonic()
-    settings = settings_of(data)
+    with reported(as_json=as_json):
+        settings = settings_of(data)
     loudness = Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.NORMAL
 
     def show(state: ServiceState) -> None:
@@ -84,9 +85,9 @@ def down(
 
     Exit codes: 0 it has stopped or was not running, 1 it still runs.
     """
-    settings = settings_of(data)
-    pid = supervisor_of(settings.data_dir)
     with reported(as_json=as_json), view.progress_of_stop(silent=quiet or as_json) as tick:
+        settings = settings_of(data)
+        pid = supervisor_of(settings.data_dir)
         if pid is None and _one_by_one(settings.data_dir):
             raise ServiceFailed(
                 "The parts were started one by one.", "Stop them where they were started: honcho, docker compose."
@@ -105,9 +106,10 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
 
     Exit codes: 0 ready, 3 not running, 4 running but not (or no longer) ready.
     """
-    folder = settings_of(data).data_dir
-    state = read_state(folder) or _one_by_one(folder)
-    pid = state.pid if state else supervisor_of(folder)
+    with reported(as_json=as_json):
+        folder = settings_of(data).data_dir
+        state = read_state(folder) or _one_by_one(folder)
+        pid = state.pid if state else supervisor_of(folder)
     if as_json:
         print_json(view.as_fields(state) if state else view.absent_fields(folder, pid))
     elif state:

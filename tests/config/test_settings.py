@@ -1,0 +1,28 @@
+"""Settings: read from the environment; what cannot be used is named, and its value, which may be a secret, is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config.settings import read_settings
+from strongroom.errors import ConfigurationError
+
+
+def test_the_environment_is_read_and_a_folder_that_is_named_goes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_DATA_DIR", "/one")
+    monkeypatch.setenv("STRONGROOM_TREE", "latest")
+    assert (read_settings().data_dir, read_settings().tree) == (Path("/one"), "latest")
+    assert read_settings(Path("/two")).data_dir == Path("/two")
+
+
+def test_settings_that_cannot_be_used_are_all_named_but_not_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_TREE", "secret-1")
+    monkeypatch.setenv("STRONGROOM_SHORT_CONCURRENCY", "secret-2")
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+    assert "STRONGROOM_TREE: Input should be 'all', 'latest' or 'none'" in caught.value.message
+    assert "STRONGROOM_SHORT_CONCURRENCY" in caught.value.message
+    assert "secret" not in caught.value.message
+    assert "settings.md" in caught.value.hint
