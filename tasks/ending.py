@@ -22,8 +22,8 @@ from tasks.services import Services
 _TOLD = 100
 """How many failed documents of one job the ledger names; the receipt names all."""
 
-_INNOCENT_DELAY = 5
-"""A job that waits for space on the disk waits as if for its fifth attempt: up to 16 seconds."""
+_INNOCENT_DELAY = 4
+"""A job that waits for space on the disk waits as if for its fourth attempt: up to 8 seconds."""
 
 
 def end_stored(connection: Connection, job_id: str, receipts: Sequence[DocumentReceipt]) -> None:

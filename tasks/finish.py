@@ -27,6 +27,18 @@ HANDING_BACK = timedelta(seconds=10)
 """Far more than a living worker takes between its commit and the end."""
 
 
+def was_taken_along(services: Services, job_id: str) -> bool:
+    """Whether a message rings for a job that another one took along and that is over: nothing is left to be done.
+
+    Most messages of a busy queue are such: one look at the inbox and one at the ledger, no transaction that writes.
+    """
+    if os.path.lexists(services.inbox / f"{job_id}{SUFFIX}"):
+        return False
+    with services.database.read() as connection:
+        row = find_jobs(connection, [job_id]).get(job_id)
+    return row is not None and row.ended
+
+
 def finish_ended(services: Services, job_id: str, files: ExitStack) -> None:
     """Tell the producer of a job that has ended, and let its payload go, unless somebody is about to.
 

@@ -20,7 +20,7 @@ from strongroom.errors import BrokerUnavailable, InvalidMessage, PayloadDamaged,
 from strongroom.routes import LONG_QUEUE
 from tasks.accepted import SUFFIX, Accepted, claim, take_along
 from tasks.ending import end_stored, fail, hand_back, postpone, worn_out
-from tasks.finish import finish_ended
+from tasks.finish import finish_ended, was_taken_along
 from tasks.messages import accept_message, refuse_message
 from tasks.retry import in_process
 from tasks.services import TREE_TASK, Services
@@ -42,7 +42,7 @@ def run_store(services: Services, fields: Mapping[str, Any], message_id: str) ->
     except InvalidMessage as error:
         refuse_message(services, "store", fields, message_id, error)
         return
-    if job_id is not None:
+    if job_id is not None and not was_taken_along(services, job_id):
         with services.presence.at_work() as owner, ExitStack() as files:
             _run(services, owner, job_id, files)
 

@@ -121,3 +121,8 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 version, 2 versions."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

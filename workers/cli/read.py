@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +16,8 @@ from rich.text import Text
 
 from strongroom import durable
 from strongroom.contracts import VerifyReceipt
-from strongroom.errors import NotFound
-from workers.cli.output import FAILED, AsJson, Data, Quiet, console, engine_on, print_json, progress_bar, reported, size
+from strongroom.errors import InvalidRequest, NotFound
+from workers.cli.output import FAILED, AsJson, Data, Quiet, console, counted, engine_on, print_json, progress_bar, reported, size
 
 if TYPE_CHECKING:
     from models.rows import StoredVersion
@@ -50,13 +52,26 @@ def get(
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
             return
-        part = output.with_name(f".{secrets.token_hex(8)}.part")
-        try:
-            with durable.os_errors(f"cannot write {output}"), part.open("xb") as file:
-                file.writelines(pieces)
-            part.replace(output)
-        finally:
-            part.unlink(missing_ok=True)
+        with durable.os_errors(f"cannot write {output}"):
+            _write_file(output, pieces)
+
+
+def _write_file(output: Path, pieces: Iterator[bytes]) -> None:
+    """Put a whole file in the place of the one there, if any, in one step. A pipe or device is written to as it is."""
+    target = Path(os.path.realpath(output))  # a link stays one
+    if target.is_dir() or not output.parent.is_dir():
+        raise InvalidRequest(f"{output} is a folder, or its folder is not there.", "Name a file in a folder that is there.")
+    if output.exists() and not output.is_file():
+        with output.open("wb") as file:
+            file.writelines(pieces)
+        return
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            file.writelines(pieces)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def list_versions(
@@ -158,7 +173,9 @@ def _print_versions(versions: list[StoredVersion]) -> None:
         return
     out.print(table)
     plain, stored = sum(one.place.size_bytes for one in versions), sum(one.place.length for one in versions)
-    out.print(f"[dim]{len(versions)} versions, {size(plain)}, on disk {size(stored)}: saved {1 - stored / plain:.1%}[/]")
+    out.print(
+        f"[dim]{counted(len(versions), 'version')}, {size(plain)}, on disk {size(stored)}: saved {1 - stored / plain:.1%}[/]"
+    )
 
 
 def _print_verification(receipt: VerifyReceipt) -> None:
@@ -172,7 +189,7 @@ def _print_verification(receipt: VerifyReceipt) -> None:
     for finding in receipt.findings:
         out.print(Text.assemble((finding.code, "bold yellow"), f"  {finding.path}  {finding.message}"), soft_wrap=True)
     word = "[bold red]damaged[/]" if receipt.damaged else "[bold green]nothing is damaged[/]"
-    counted = f"{len(receipt.damaged)} versions are {word}" if receipt.damaged else word
-    out.print(f"{receipt.checked} versions checked, {size(receipt.read_bytes)} read: {counted}.")
+    verdict = f"{counted(len(receipt.damaged), 'version')} {word}" if receipt.damaged else word
+    out.print(f"{counted(receipt.checked, 'version')} checked, {size(receipt.read_bytes)} read: {verdict}.")
     if receipt.damaged:
         out.print("[dim]Nothing damaged is served. Store these versions again from their source.[/]")

@@ -1,0 +1,28 @@
+"""workers/cli/output.py: how commands speak."""
+
+from __future__ import annotations
+
+import pytest
+
+from strongroom.errors import ConfigurationError
+from workers.cli.output import counted, settings_of, size
+
+
+def test_a_setting_that_cannot_be_is_named_and_its_value_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_CODEC", "hunter2")
+    with pytest.raises(ConfigurationError, match="STRONGROOM_CODEC") as caught:
+        settings_of(None)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 versions"), (1, "1 version"), (1200, "1,200 versions")])
+def test_counts_agree_with_their_noun(count: int, text: str) -> None:
+    assert counted(count, "version") == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (71_605_276, "71.6 MB"), (2.5e15, "2500.0 TB")]
+)
+def test_sizes_are_rounded_to_a_unit(count: float, text: str) -> None:
+    assert size(count) == text
