@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
         if shown:
             log.info("tree caught up", versions=shown)
 
-    @app.task(name=RECONCILE_TASK, **_OPTIONS)
+    @app.task(name=RECONCILE_TASK, **_OPTIONS, send_events=False)  # every other second: Flower would show little else
     def reconcile(_task: object) -> None:
         again = run_reconcile(services())
         if again:
@@ -79,6 +80,7 @@ def _coming_again() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        log.exception("a message is put back into its queue", error=str(error))
+        unforeseen = not isinstance(error, StorageError)
+        log.log(logging.ERROR, "a message is put back into its queue", error=str(error), exc_info=unforeseen)
         time.sleep(PAUSE_S)  # nothing can be done meanwhile: this process has no ledger, or no disk
         raise Reject(str(error), requeue=True) from None
