@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from strongroom.errors import InvalidRequest, NotFound
-from workers.cli.output import AsJson, Data, console, engine_on, hand_down, print_json, reported
+from workers.cli.output import AsJson, Data, console, engine_on, hand_down, print_fields, print_json, reported, told
 
 if TYPE_CHECKING:
     from models.ledger import JobRow, State
@@ -72,11 +72,8 @@ def show_job(
             raise NotFound(f"There is no job {job_id}.", "`strongroom jobs` lists them.")
         if as_json:
             print_json(_fields(row))
-            return
-        grid = Table.grid(padding=(0, 2))
-        for name, value in _fields(row).items():
-            grid.add_row(Text(name, "dim"), Text(str(value), _STYLES.get(str(value), "") if name == "state" else ""))
-        console().print(grid)
+        else:
+            print_fields(_fields(row), {"state": _STYLES.get(row.state, "")})
 
 
 def _states(names: list[str]) -> list[State]:
@@ -117,9 +114,10 @@ def _print_jobs(rows: list[JobRow]) -> None:
     table = Table(
         "job", "kind", "subject", "state", "attempts", "created", "took", box=None, header_style="dim", padding=(0, 2, 0, 0)
     )
+    table.columns[0].min_width = max(len(row.job_id) for row in rows)  # to be copied, so never cut
     for row in rows:
         end = row.finished_at or datetime.now(UTC)
         took = f"{(end - row.started_at).total_seconds():.2f} s" if row.started_at else ""
         state = Text(row.state, _STYLES.get(row.state, ""))
-        table.add_row(row.job_id, row.kind, row.subject, state, str(row.attempts), f"{row.created_at:%H:%M:%S}", took)
+        table.add_row(row.job_id, row.kind, told(row.subject), state, str(row.attempts), f"{row.created_at:%H:%M:%S}", took)
     console().print(table)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,8 @@ from strongroom.errors import BrokerUnavailable, StorageError
 
 if TYPE_CHECKING:
     from storage.engine import Engine
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 FAILED, USAGE, NOT_RUNNING = 1, 2, 3
 """Exit codes: something failed or is damaged; the command line is wrong; no service runs."""
@@ -43,13 +46,25 @@ def print_json(value: object) -> None:
 
 
 def console() -> Console:
-    """Return the console for people, on standard output."""
-    return Console(highlight=False)
+    """Return the console for people, on standard output. A library may be called ``[/red]``: markup is for Text alone."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def stderr() -> Console:
     """Return the console for errors and progress."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def told(value: object, style: str = "") -> Text:
+    """Return what a producer or a file system named, with the control characters that a terminal would obey spelled out."""
+    return Text(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value)), style)
+
+
+def print_fields(fields: Mapping[str, object], styles: Mapping[str, str]) -> None:
+    """Show what is known of one thing, a line a field. Never folded or cut: a path must be fit to be copied."""
+    width = max(map(len, fields)) + 2
+    for name, value in fields.items():
+        console().print(Text.assemble((name.ljust(width), "dim"), told(value, styles.get(name, ""))), soft_wrap=True)
 
 
 def settings_of(data: Path | None) -> Settings:
@@ -79,8 +94,8 @@ def print_error(error: StorageError, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
         return
-    stderr().print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
-    stderr().print(Text(error.hint, "dim"), soft_wrap=True)
+    stderr().print(Text.assemble(("error: ", "bold red"), told(error.message)), soft_wrap=True)
+    stderr().print(told(error.hint, "dim"), soft_wrap=True)
 
 
 @contextmanager

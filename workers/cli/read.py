@@ -17,7 +17,21 @@ from rich.text import Text
 from strongroom import durable
 from strongroom.contracts import VerifyReceipt
 from strongroom.errors import InvalidRequest, NotFound
-from workers.cli.output import FAILED, AsJson, Data, Quiet, console, counted, engine_on, print_json, progress_bar, reported, size
+from workers.cli.output import (
+    FAILED,
+    AsJson,
+    Data,
+    Quiet,
+    console,
+    counted,
+    engine_on,
+    print_fields,
+    print_json,
+    progress_bar,
+    reported,
+    size,
+    told,
+)
 
 if TYPE_CHECKING:
     from models.rows import StoredVersion
@@ -97,11 +111,8 @@ def show(library: Library, version: Version = None, data: Data = None, as_json: 
         fields = _fields(engine, found) | {"source": found.source, "metadata": dict(found.details)}
         if as_json:
             print_json(fields)
-            return
-        grid = Table.grid(padding=(0, 2))
-        for name, value in fields.items():
-            grid.add_row(Text(name, "dim"), str(value))
-        console().print(grid)
+        else:
+            print_fields(fields, {})
 
 
 def verify(
@@ -158,8 +169,8 @@ def _print_versions(versions: list[StoredVersion]) -> None:
         place = one.place
         saved = 1 - place.length / place.size_bytes
         table.add_row(
-            Text(one.library_id if one.library_id != previous else "", "bold"),
-            Text(one.version, "green" if one.latest else ""),
+            told(one.library_id if one.library_id != previous else "", "bold"),
+            told(one.version, "green" if one.latest else ""),
             Text("latest", "green") if one.latest else "",
             size(place.size_bytes),
             size(place.length),
@@ -169,13 +180,12 @@ def _print_versions(versions: list[StoredVersion]) -> None:
         previous = one.library_id
     out = console()
     if not versions:
-        out.print("Nothing is stored yet. Store a document: [bold]strongroom store FILE.json --wait[/]")
+        out.print(Text.assemble("Nothing is stored yet. Store a document: ", ("strongroom store FILE.json --wait", "bold")))
         return
     out.print(table)
     plain, stored = sum(one.place.size_bytes for one in versions), sum(one.place.length for one in versions)
-    out.print(
-        f"[dim]{counted(len(versions), 'version')}, {size(plain)}, on disk {size(stored)}: saved {1 - stored / plain:.1%}[/]"
-    )
+    sums = f"{counted(len(versions), 'version')}, {size(plain)}, on disk {size(stored)}: saved {1 - stored / plain:.1%}"
+    out.print(Text(sums, "dim"))
 
 
 def _print_verification(receipt: VerifyReceipt) -> None:
@@ -184,12 +194,13 @@ def _print_verification(receipt: VerifyReceipt) -> None:
         table = Table("library", "version", "damage", "where", box=None, header_style="dim", padding=(0, 2, 0, 0))
         for one in receipt.damaged:
             where = f"{one.segment} at {one.offset}"
-            table.add_row(one.library_id, f"{one.version} (revision {one.revision})", Text(one.code, "bold red"), where)
+            version = told(f"{one.version} (revision {one.revision})")
+            table.add_row(told(one.library_id), version, Text(one.code, "bold red"), where)
         out.print(table)
     for finding in receipt.findings:
-        out.print(Text.assemble((finding.code, "bold yellow"), f"  {finding.path}  {finding.message}"), soft_wrap=True)
-    word = "[bold red]damaged[/]" if receipt.damaged else "[bold green]nothing is damaged[/]"
-    verdict = f"{counted(len(receipt.damaged), 'version')} {word}" if receipt.damaged else word
-    out.print(f"{counted(receipt.checked, 'version')} checked, {size(receipt.read_bytes)} read: {verdict}.")
+        out.print(Text.assemble((finding.code, "bold yellow"), told(f"  {finding.path}  {finding.message}")), soft_wrap=True)
+    good, bad = Text("nothing is damaged", "bold green"), Text("damaged", "bold red")
+    verdict = Text.assemble(counted(len(receipt.damaged), "version"), " ", bad) if receipt.damaged else good
+    out.print(Text.assemble(f"{counted(receipt.checked, 'version')} checked, {size(receipt.read_bytes)} read: ", verdict, "."))
     if receipt.damaged:
-        out.print("[dim]Nothing damaged is served. Store these versions again from their source.[/]")
+        out.print(Text("Nothing damaged is served. Store these versions again from their source.", "dim"))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from strongroom.client import Client
 from strongroom.contracts import DocumentReceipt, IfExists
@@ -16,7 +17,19 @@ from strongroom.errors import InvalidRequest, NotFound
 from strongroom.outgoing import Outgoing
 from strongroom.result import Err, Problem, Result
 from strongroom.ticket import Ticket
-from workers.cli.output import FAILED, NOT_RUNNING, AsJson, Data, Quiet, console, print_json, progress_bar, reported, settings_of
+from workers.cli.output import (
+    FAILED,
+    NOT_RUNNING,
+    AsJson,
+    Data,
+    Quiet,
+    console,
+    print_json,
+    progress_bar,
+    reported,
+    settings_of,
+    told,
+)
 
 SUFFIXES = (".json", ".json.gz")
 _SHOWN = 20
@@ -158,14 +171,14 @@ def _problem(problem: Problem) -> dict[str, str]:
 
 def _show(fields: dict[str, Any]) -> None:
     failed = fields["failed"]
-    parts = [f"[green]{fields[name]} {name}[/]" for name in ("stored", "unchanged", "accepted") if name in fields]
-    parts += [f"[bold red]{len(failed)} failed[/]"] if failed else []
+    parts = [Text(f"{fields[name]} {name}", "green") for name in ("stored", "unchanged", "accepted") if name in fields]
+    parts += [Text(f"{len(failed)} failed", "bold red")] if failed else []
     out = console()
-    out.print(", ".join(parts))
+    out.print(Text(", ").join(parts))
     if failed:
         table = Table("file", "code", "what happened", "what to do", box=None, header_style="dim", padding=(0, 2, 0, 0))
         for one in failed[:_SHOWN]:
-            table.add_row(one["file"], one["code"], one["message"], one["hint"])
+            table.add_row(*(told(one[name]) for name in ("file", "code", "message", "hint")))
         out.print(table)
         if len(failed) > _SHOWN:
-            out.print(f"[dim]and {len(failed) - _SHOWN} more: --json names them all[/]")
+            out.print(Text(f"and {len(failed) - _SHOWN} more: --json names them all", "dim"))
