@@ -60,10 +60,10 @@ def store(
     Exit codes: 0 everything was accepted (with --wait: stored), 1 something failed, 3 no service runs.
     """
     with reported(as_json=as_json):
-        paths = _paths(files)
+        paths, missing = _paths(files)
         if if_exists not in {"revise", "refuse"}:
             raise InvalidRequest(f"--if-exists is revise or refuse, not {if_exists}.")
-        if version is not None and len(paths) > 1:
+        if version is not None and len(paths) + len(missing) > 1:
             raise InvalidRequest("--version names one version, but several files are given.", "Store them one by one.")
         outgoing = _outgoing(paths, library, version, sort_as, "refuse" if if_exists == "refuse" else "revise")
         with Client.of_service(settings_of(data).data_dir) as client:
@@ -71,7 +71,7 @@ def store(
             tickets, problem = run.send(outgoing, wait=wait)
             receipts, late = run.wait(tickets, timeout) if wait else (_unsent(tickets), None)
     problem = problem or late
-    failed = [_failure(one) for one in receipts if one.error is not None]
+    failed = missing + [_failure(one) for one in receipts if one.error is not None]
     fields: dict[str, Any] = dict(_counts(receipts)) if wait else {"accepted": sum(len(one.names) for one in tickets)}
     fields["failed"] = failed + ([_problem(problem)] if problem else [])
     fields["jobs"] = [ticket.request_id for ticket in tickets if ticket.sent]
@@ -118,25 +118,26 @@ class _Run:
         return receipts, None
 
 
-def _paths(files: Sequence[str]) -> list[str]:
-    """Return the documents that the arguments name, folders searched, in a fixed order.
-
-    Raises:
-        NotFound: a name that is no file, or a folder without documents.
-    """
+def _paths(files: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the documents that the arguments name, folders searched, in a fixed order; and what is wrong with the others."""
     found: list[str] = []
+    missing: list[dict[str, str]] = []
     for name in files:
         path = Path(name)
         if name == "-" or (path.exists() and not path.is_dir()):
             found.append(name)
         elif path.is_dir():
             inside = sorted(str(one) for one in path.rglob("*") if one.name.endswith(SUFFIXES) and one.is_file())
-            if not inside:
-                raise NotFound(f"{name} holds no documents.", "A document's name ends in .json or .json.gz.")
             found.extend(inside)
+            if not inside:
+                missing.append(_missing(name, f"{name} holds no documents.", "A document's name ends in .json or .json.gz."))
         else:
-            raise NotFound(f"There is no file {name}.", "Check the name; - reads standard input.")
-    return found
+            missing.append(_missing(name, f"There is no file {name}.", "Check the name; - reads standard input."))
+    return found, missing
+
+
+def _missing(name: str, message: str, hint: str) -> dict[str, str]:
+    return {"file": name, "code": NotFound.code, "message": message, "hint": hint}
 
 
 def _outgoing(
