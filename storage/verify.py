@@ -209,7 +209,7 @@ class _Verification:
         """Report what is wrong with a version of the tree, unless another revision has taken its place meanwhile."""
         with self.database.read() as connection:
             again = find_version(connection, one.library_id, one.file_path)
-        if again is not None and again.version_id == one.version_id and is_shown(again, self.mode):
+        if again is not None and is_shown(again, self.mode):
             finding = tree_finding(self.folder, again)
             if finding is not None:
                 self.findings.append(finding)

@@ -24,6 +24,16 @@ def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
         assert compare_metadata(context, SQLModel.metadata) == []
 
 
+def test_text_compares_byte_by_byte_on_postgresql_too(database: Database) -> None:
+    """SQLite does by itself; PostgreSQL only in columns that are told to, whatever the language of the server."""
+    if not database.is_sqlite:
+        query = "SELECT table_name, column_name, collation_name FROM information_schema.columns WHERE data_type = 'text'"
+        with database.read() as connection:
+            columns = [tuple(row) for row in connection.execute(text(f"{query} AND table_schema = 'public'"))]
+        assert len(columns) > 20
+        assert [column for column in columns if column[2] != "C"] == []
+
+
 def test_a_forgotten_migration_is_noticed(database: Database) -> None:
     with database.write() as connection:
         connection.execute(text("ALTER TABLE version DROP COLUMN download_source"))

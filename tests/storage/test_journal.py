@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
 from storage.journal import append_journal, damaged_lines, read_journal
-from tests.support.crash import crash_at, start_child, wait_for
+from tests.support.crash import crash_at, observed, start_child, wait_for
 
 ENTRIES = [{"version": {"library_id": "/a/b", "n": number, "text": "文档\n"}} for number in range(3)]
 
@@ -58,6 +59,20 @@ def test_a_crash_before_the_write_leaves_the_journal_as_it_was(path: Path) -> No
     with crash_at("journal: write"):
         append_journal(path, [{"lost": 1}])
     assert list(read_journal(path)) == ENTRIES
+
+
+def test_a_writer_has_the_journal_to_itself_between_looking_at_its_end_and_writing(path: Path) -> None:
+    refused: list[str] = []
+
+    def try_to_lock(step: str) -> None:
+        if step in {"journal: write", "journal: fsync"}:
+            with path.open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            refused.append(step)
+
+    with observed(try_to_lock):
+        append_journal(path, [{"n": 1}])
+    assert refused == ["journal: write", "journal: fsync"]
 
 
 def test_processes_that_append_at_once_keep_their_lines_whole(path: Path) -> None:

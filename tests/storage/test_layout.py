@@ -12,7 +12,7 @@ from storage.engine import Engine
 from storage.layout import FORMAT, DataFolder
 from strongroom.errors import DataFolderError, PermissionRefused
 from tests.support.archive import body, document
-from tests.support.crash import in_child, start_child, wait_for
+from tests.support.crash import in_child, observed, start_child, wait_for
 
 NOBODY = 65534
 
@@ -121,6 +121,20 @@ def test_processes_that_make_one_folder_at_once_all_succeed(scratch: Path) -> No
     assert [wait_for(child) for child in children] == [0] * 4
     with Engine(scratch / "data").open() as engine:
         assert not list(engine.folder.tmp.iterdir())
+
+
+def test_a_folder_that_another_process_finishes_meanwhile_is_finished(scratch: Path) -> None:
+    folder, others = DataFolder(scratch / "data"), [DataFolder(scratch / "data")]
+
+    def finish_first(step: str) -> None:
+        if step == "data folder: rename" and others:
+            others.pop().create()
+
+    with observed(finish_first):
+        folder.create()
+    assert not others
+    folder.check()
+    assert not list(folder.tmp.iterdir())
 
 
 def test_a_place_without_write_permission_is_refused(scratch: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -18,7 +19,7 @@ from storage.paths import MAX_COMPONENT_BYTES, encode_component
 from strongroom.errors import StorageError
 from tests.conftest import OpenEngine
 from tests.support.archive import body, check_promises, document, large_body, shown, unfinished
-from tests.support.crash import start_child, steps_of, wait_for
+from tests.support.crash import observed, start_child, steps_of, wait_for
 from tests.support.faults import faults
 from tests.support.scenarios import OPTIONS
 
@@ -205,6 +206,31 @@ def test_a_tree_that_fails_leaves_nothing_and_is_caught_up_later(engine: Engine)
     assert failed > 5
     check_promises(engine)
     assert engine.tree.lag() == 0
+
+
+def _is_locked(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_one_process_at_a_time_switches_links(engine: Engine) -> None:
+    engine.store([document("/a/b", "1.0", body(n=1))])
+    switching = {"generation: rename", "tree link: rename", "tree file: rename"}
+    locked: list[tuple[str, bool]] = []
+
+    def look(step: str) -> None:
+        if step in switching:
+            locked.append((step, _is_locked(engine.folder.metadata / "tree.switch.lock")))
+
+    with observed(look):
+        engine.show(engine.store([document("/a/b", "2.0", body(n=2))]))
+    assert {step for step, _ in locked} == switching
+    assert all(held for _, held in locked)
+    assert not _is_locked(engine.folder.metadata / "tree.switch.lock")
 
 
 def _in_processes(count: int, work: Callable[[int], object]) -> None:
