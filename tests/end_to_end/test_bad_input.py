@@ -185,23 +185,32 @@ def test_other_content_for_a_stored_version_is_refused_when_asked_and_a_revision
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "hint"),
+    ("words", "hint"),
     [
-        ("{papers}/no-such-file.json", "not_found", "standard input"),
-        ("--if-exists maybe {papers}/x.json", "invalid_request", "Correct the request"),
-        ("--version 1.0 {papers}/x.json {papers}/y.json", "invalid_request", "one by one"),
-        ("{papers}/empty", "not_found", ".json.gz"),
+        ("--if-exists maybe {papers}/x.json", "Correct the request"),
+        ("--version 1.0 {papers}/x.json {papers}/y.json", "one by one"),
     ],
 )
-def test_a_wrong_command_says_so_before_anything_is_sent(running: Folder, papers: Path, words: str, code: str, hint: str) -> None:
-    (papers / "empty").mkdir()
+def test_a_wrong_command_says_so_before_anything_is_sent(running: Folder, papers: Path, words: str, hint: str) -> None:
     for name in ("x.json", "y.json"):
         (papers / name).write_bytes(document("/wrong/command"))
     answer = running.run("store", "--json", *words.format(papers=papers).split())
     assert answer.code == 1
-    assert answer.fields["error"]["code"] == code
+    assert answer.fields["error"]["code"] == "invalid_request"
     assert hint in answer.fields["error"]["hint"]
     assert running.run("list", "/wrong/command").code == 1
+
+
+def test_names_that_are_no_documents_fail_by_themselves(running: Folder, papers: Path) -> None:
+    (papers / "empty").mkdir()
+    (papers / "x.json").write_bytes(document("/beside/no-file"))
+    answer = running.store(papers / "no-such-file.json", papers / "empty", papers / "x.json")
+    assert (answer.code, answer.fields["stored"]) == (1, 1)
+    assert {(one["file"], one["code"]) for one in answer.fields["failed"]} == {
+        (str(papers / "no-such-file.json"), "not_found"),
+        (str(papers / "empty"), "not_found"),
+    }
+    assert all(one["hint"] for one in answer.fields["failed"])
 
 
 def _without_override() -> list[str]:
