@@ -65,8 +65,8 @@ class Presence:
 
     def _forget_the_dead(self) -> None:
         for path in self._folder.iterdir():
-            if path.name != self._lock and not _is_held(path):
-                path.unlink(missing_ok=True)
+            if path.name != self._lock:
+                _remove_unless_held(path)
 
 
 def _take(path: Path) -> int:
@@ -78,6 +78,17 @@ def _take(path: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         os.close(descriptor)
+
+
+def _remove_unless_held(path: Path) -> None:
+    """Remove a lock while holding it: else its owner could take it in between, and would hold a file without a name."""
+    with suppress(FileNotFoundError, BlockingIOError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _is_held(path: Path) -> bool:

@@ -75,3 +75,32 @@ def test_a_name_that_is_none_is_nobody(tmp_path: Path) -> None:
     for owner in ("", "x", ":::", "me:1:../../etc/passwd:1", "me:1:0123456789abcdef:1"):
         assert not presence.is_alive(owner)
     presence.close()
+
+
+def test_processes_that_start_together_never_take_each_other_for_dead(tmp_path: Path) -> None:
+    count, rounds = 8, 5
+    for _ in range(rounds):
+        read, write = os.pipe()
+        pids = []
+        for _ in range(count):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    with Presence(tmp_path, this_process()).at_work() as owner:
+                        os.write(write, f"{owner}\n".encode())
+                        signal.pause()
+                finally:
+                    os._exit(0)
+            pids.append(pid)
+        owners = b""
+        while owners.count(b"\n") < count:
+            owners += os.read(read, 4096)
+        presence = Presence(tmp_path, "me")
+        assert [presence.is_alive(owner) for owner in owners.decode().split()] == [True] * count
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        assert [presence.is_alive(owner) for owner in owners.decode().split()] == [False] * count
+        presence.close()
+        os.close(read)
+        os.close(write)
