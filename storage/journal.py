@@ -52,7 +52,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 def damaged_lines(path: Path) -> list[int]:
     """Return the numbers of the lines, from 1 on, that hold something else than was written. A torn one is not among them."""
     damaged: list[int] = []
-    torn = 0
+    torn, whole = 0, False
     for number, (entry, whole) in enumerate(_read(path), 1):
         if torn and entry != _TORN:
             damaged.append(torn)

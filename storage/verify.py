@@ -206,13 +206,16 @@ class _Verification:
                     self._look_again(one)
 
     def _look_again(self, one: StoredVersion) -> None:
-        """Report what is wrong with a version of the tree, unless another revision has taken its place meanwhile."""
+        """Report what is wrong with a version of the tree, unless another revision is taking its place meanwhile."""
+        before, finding = self._current(one), None
+        if before is not None and is_shown(before, self.mode):
+            finding = tree_finding(self.folder, before)
+        if finding is not None and self._current(one) == before:
+            self.findings.append(finding)
+
+    def _current(self, one: StoredVersion) -> StoredVersion | None:
         with self.database.read() as connection:
-            again = find_version(connection, one.library_id, one.file_path)
-        if again is not None and is_shown(again, self.mode):
-            finding = tree_finding(self.folder, again)
-            if finding is not None:
-                self.findings.append(finding)
+            return find_version(connection, one.library_id, one.file_path)
 
     def _find(self, code: str, path: Path, message: str) -> None:
         self.findings.append(Finding(code=code, path=self.folder.relative(path), message=message))

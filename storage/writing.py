@@ -55,7 +55,7 @@ class Writing:
             StorageError: the data folder, the catalogue or the source refused; nothing of this attempt is in use.
         """
         try:
-            for group in _groups(outcomes):
+            for group in grouped(outcomes):
                 self._write_group(group)
                 self.batch.rotate_if_full()
             self.batch.finish()
@@ -141,7 +141,7 @@ class Writing:
         self._known.update((content, place) for (content, place), fine in zip(found.items(), whole, strict=True) if fine)
 
 
-def _groups(outcomes: Sequence[Outcome]) -> Iterator[list[Outcome]]:
+def grouped(outcomes: Sequence[Outcome]) -> Iterator[list[Outcome]]:
     """Split a batch into parts that fit in memory."""
     group: list[Outcome] = []
     size = 0

@@ -7,7 +7,9 @@ import hashlib
 import json
 import resource
 import shutil
+import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,8 @@ from storage.engine import Engine, Options
 from storage.index import read_index
 from storage.intake import Incoming
 from storage.journal import read_journal
-from storage.writing import GROUP_BYTES, GROUP_DOCUMENTS
+from storage.outcome import Outcome
+from storage.writing import GROUP_BYTES, GROUP_DOCUMENTS, grouped
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import CatalogueBusy
 from tests.conftest import OpenEngine
@@ -210,6 +213,48 @@ def test_a_version_that_changes_between_look_and_commit_becomes_the_next_revisio
         assert second.read("/a/b") == body(n=content)
         assert _told_on_disk(second)[-1] == ("/a/b", "1.0", receipt.content_sha256)
         check_promises(second)
+
+
+def test_a_store_that_began_earlier_and_commits_in_between_makes_the_later_one_tell_the_disk(data: Path) -> None:
+    """The later one saw its content unchanged, and left the journal alone: then it is a revision after all."""
+    with Engine(data).open() as first, Engine(data).open() as second:
+        first.store([document("/a/b", "1.0", body(n=1))])
+        looked, committed, reads = threading.Event(), threading.Event(), list[object]()
+        receipts: list[DocumentReceipt] = []
+        later = threading.Thread(target=lambda: receipts.extend(second.store([document("/a/b", "1.0", body(n=1))])))
+
+        def wait_after_the_last_look(*connection: object) -> None:
+            reads.append(connection)
+            if len(reads) == 2:
+                looked.set()
+                assert committed.wait(10)
+
+        def start_the_later(step: str) -> None:
+            if step == "segment: flush" and not later.is_alive() and not receipts:
+                later.start()
+                assert looked.wait(10)
+
+        event.listen(second.database.engine, "checkin", wait_after_the_last_look)
+        with observed(start_the_later):
+            first.store([document("/a/b", "1.0", body(n=3))])
+            committed.set()
+            later.join()
+        assert [(one.status, one.revision) for one in receipts] == [("stored", 3)]
+        assert _told_on_disk(second)[-1] == ("/a/b", "1.0", receipts[0].content_sha256)
+        check_promises(second)
+
+
+def test_what_is_held_in_memory_at_once_is_bounded() -> None:
+    sizes = [1000] * 300 + [GROUP_BYTES // 3] * 7 + [5 * GROUP_BYTES] + [1000] * 3
+    outcomes = [Outcome(document("/a", "1", b"{}"), datetime.now(UTC)) for _ in sizes]
+    for one, size in zip(outcomes, sizes, strict=True):
+        object.__setattr__(one.incoming, "claimed_bytes", size)
+    groups = list(grouped(outcomes))
+    assert [one for group in groups for one in group] == outcomes
+    for group in groups:
+        assert len(group) <= GROUP_DOCUMENTS
+        assert len(group) == 1 or sum(one.incoming.claimed_bytes for one in group) <= GROUP_BYTES
+    assert len(groups) == 7
 
 
 def test_a_clock_that_was_set_back_does_not_turn_revisions_round(engine: Engine) -> None:

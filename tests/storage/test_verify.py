@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from storage.engine import Engine
 from storage.segments import BLOCK_BYTES
@@ -264,10 +264,15 @@ def test_storing_one_of_a_damaged_segment_again_heals_it_and_leaves_the_rest_rep
     assert [one.code for one in receipt.findings] == ["segment_damaged"]
 
 
-def test_a_revision_that_is_stored_and_shown_while_verify_runs_is_no_alarm(full: Engine) -> None:
-    def store(done: int, total: int) -> None:
-        number = len(full.versions()) + done
-        full.show(full.store([document(*COPY, body(later=number))]))
+def test_a_revision_that_is_stored_and_shown_while_verify_runs_is_no_alarm(full: Engine, open_engine: OpenEngine) -> None:
+    other = open_engine()
+    looks: list[object] = []
 
-    receipt = full.verify(progress=store)
+    def store(*connection: object) -> None:
+        looks.append(connection)
+        other.show(other.store([document(*COPY, body(later=len(looks)))]))
+
+    event.listen(full.database.engine, "checkin", store)  # after each look into the catalogue
+    receipt = full.verify()
+    assert len(looks) > 10
     assert (receipt.damaged, receipt.findings) == ([], [])
