@@ -52,12 +52,12 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 def damaged_lines(path: Path) -> list[int]:
     """Return the numbers of the lines, from 1 on, that hold something else than was written. A torn one is not among them."""
     damaged: list[int] = []
-    torn, whole = 0, False
-    for number, (entry, whole) in enumerate(_read(path), 1):
+    torn, has_end = 0, False
+    for number, (entry, ended) in enumerate(_read(path), 1):
         if torn and entry != _TORN:
             damaged.append(torn)
-        torn = number if entry is None else 0
-    return [*damaged, torn] if torn and whole else damaged
+        torn, has_end = number if entry is None else 0, ended
+    return [*damaged, torn] if torn and has_end else damaged
 
 
 def _read(path: Path) -> Iterator[tuple[dict[str, Any] | None, bool]]:
