@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     max_document_bytes: int = Field(GIB, ge=KIB, description="The largest document, in plain bytes.")
     max_attempts: int = Field(5, ge=1, le=100, description="How often a job is tried before it is put into quarantine.")
     short_concurrency: int = Field(2, ge=1, le=256, description="Processes of the worker for short jobs (stores).")
-    long_concurrency: int = Field(1, ge=1, le=64, description="Processes of the worker for long jobs (verify, the tree).")
+    long_concurrency: int = Field(
+        2, ge=1, le=64, description="Processes of the worker for long jobs (verify, the tree, large stores)."
+    )
     flower_port: int = Field(0, ge=0, le=65535, description="Flower's port on loopback; 0 takes a free one.")
     flower_user: str = Field("strongroom", description="The user name that Flower asks for.")
     flower_password: SecretStr | None = Field(

@@ -91,16 +91,24 @@ class DataFolder:
         """
         with durable.os_errors(f"cannot prepare the data folder {self.root}"):
             marked = self.exists()
-            if marked:
-                self.check()
-            elif self._is_foreign():
-                raise DataFolderError(f"{self.root} holds other things than strongroom's.", "Choose an empty or new folder.")
+            self.refuse_foreign()
             for name in _FOLDERS:
                 durable.make_folder(self.root / name, "data folder")
             self._make_segment_folders()
             if not marked:
                 self._mark()
         self._check_devices()
+
+    def refuse_foreign(self) -> None:
+        """Make sure that the folder may become, or is, one of ours, before anything is written there.
+
+        Raises:
+            DataFolderError: it holds something else, or a newer release made it.
+        """
+        if self.exists():
+            self.check()
+        elif self._is_foreign():
+            raise DataFolderError(f"{self.root} holds other things than strongroom's.", "Choose an empty or new folder.")
 
     def _is_foreign(self) -> bool:
         if not self.root.exists():

@@ -42,6 +42,12 @@ def run_store(services: Services, fields: Mapping[str, Any], message_id: str) ->
     except InvalidMessage as error:
         refuse_message(services, "store", fields, message_id, error)
         return
+    except StorageError:
+        raise
+    except Exception as error:
+        log.exception("a message failed in a way nobody thought of", message=message_id)
+        refuse_message(services, "store", fields, message_id, InvalidMessage(f"The message broke its worker: {error!r}."))
+        return
     if job_id is not None and not was_taken_along(services, job_id):
         with services.presence.at_work() as owner, ExitStack() as files:
             _run(services, owner, job_id, files)

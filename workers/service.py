@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from config.settings import Settings
+from storage.layout import DataFolder
 from strongroom.errors import BrokerUnavailable
 from workers.broker import EmbeddedBroker, ping, prepare_embedded
 from workers.console import Console
@@ -46,11 +47,13 @@ def run_service(order: Order, on_ready: Callable[[ServiceState], None]) -> None:
 
     Raises:
         DataFolderLocked: a service runs on the folder.
+        DataFolderError: the folder holds other things than strongroom's, or a newer release made it.
         BrokerUnavailable: the broker that was set did not answer for 30 seconds.
         ServiceFailed: a part did not start.
         StorageError: what ``order.prepare`` raised.
     """
     data = order.settings.data_dir
+    DataFolder(data).refuse_foreign()  # before the lock: it is a file in there
     with Signals() as signals:
         lock = lock_service(data)
         try:

@@ -186,3 +186,22 @@ def test_a_message_that_cannot_be_recorded_comes_again(desk: Desk) -> None:
     row = desk.message(ID, text=document().decode())
     assert row is not None
     assert (row.state, row.attempts) == ("done", 1)
+
+
+def test_a_message_that_breaks_the_worker_is_a_failed_job_and_does_not_come_round_for_ever(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken: list[str] = []
+
+    def break_down(*_: object) -> None:
+        broken.append("here")
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr("tasks.store.accept_message", break_down)
+    desk.message(ID, text="{}", library_id="/a/b", version="1")
+    (row,) = desk.jobs()
+    assert broken == ["here"], "the fault fired"
+    assert row.error is not None
+    assert (row.state, row.error["code"]) == ("failed", "invalid_message")
+    assert "ZeroDivisionError" in row.error["message"]
+    assert json.loads(row.payload)["text"] == "{}", "what it said is kept"
