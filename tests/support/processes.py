@@ -44,6 +44,7 @@ class Process:
     def start(self) -> Process:
         """Start it, without waiting for anything."""
         assert not self.running
+        self.kill()
         self._prepare()
         self._from = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
