@@ -25,6 +25,8 @@ class Outcome:
     checked: Checked | None = None
     error: StorageError | None = None
     stored_bytes: int = 0
+    answer: Committed | None = None
+    """What the catalogue did with it."""
 
     @property
     def refuses_other(self) -> bool:
@@ -85,8 +87,9 @@ class Outcome:
             recorded=recorded,
         )
 
-    def receipt(self, answer: Committed | None) -> DocumentReceipt:
-        """Return what the producer is told. ``answer`` is the catalogue's; None for a document that did not get that far."""
+    def receipt(self) -> DocumentReceipt:
+        """Return what the producer is told. Only for a document that has failed or has its answer."""
+        answer = self.answer
         if answer is not None and answer.status == "refused":
             self.refuse()
         if self.error is not None or answer is None:

@@ -7,15 +7,17 @@ leaves garbage that no row names; a crash after it leaves stored documents that 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from models.commit import Outdated, commit_store
 from models.database import Database
-from models.history import already_there
+from models.history import CurrentVersion, already_there, current_versions
+from models.rows import NewSegment, NewVersion
 from storage.codecs import Encoder
 from storage.documents import Limits
 from storage.index import VersionRecord
@@ -27,8 +29,8 @@ from storage.writing import Means, Writing
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import CatalogueBusy
 
-ATTEMPTS = 4
-"""Each but the first was lost to another store of the same version that committed in between: more in a row are no accident."""
+ATTEMPTS = 3
+"""Each but the first was lost to a sweep that took what the one before relied on: more in a row are no accident."""
 
 Record = Callable[[Connection, Sequence[DocumentReceipt]], None]
 """Called inside the commit, to write the caller's own rows (a job's outcome) together with the documents'."""
@@ -58,28 +60,22 @@ class Storing:
             Transient: what waiting can heal; nothing of the batch is stored then, and calling again is safe.
             StorageError: likewise, for as long as the folder or the catalogue is as it is.
         """
-        behind = datetime.min.replace(tzinfo=UTC)
         for _ in range(ATTEMPTS):
-            outcomes = _begin(documents, behind)
+            outcomes = _begin(documents)
             writing = Writing(self._means)
             writing.write(outcomes)
-            try:
+            with suppress(Outdated):
                 return self._commit(outcomes, writing, record)
-            except Outdated as error:
-                behind = error.behind or behind
-        raise CatalogueBusy("Other stores of the same versions came in between, again and again.")
+            with suppress(Outdated):
+                return self._commit_late(outcomes, writing, record)
+        raise CatalogueBusy("What the documents share with others is being swept, again and again.")
 
     def _commit(self, outcomes: Sequence[Outcome], writing: Writing, record: Record | None) -> list[DocumentReceipt]:
         sound = [one for one in outcomes if one.error is None]
         unrecorded = self._write_journal(sound, writing.batch.untold)
         versions = [one.new_version(recorded=one.stored_at not in unrecorded) for one in sound]
         with self._database.write() as connection:
-            committed = commit_store(connection, writing.batch.segments, versions)
-            answers = {one.stored_at: answer for one, answer in zip(sound, committed, strict=True)}
-            receipts = [one.receipt(answers.get(one.stored_at)) for one in outcomes]
-            if record is not None:
-                record(connection, receipts)
-        return receipts
+            return _add(connection, outcomes, writing.batch.segments, versions, record)
 
     def _write_journal(self, outcomes: Sequence[Outcome], untold: Sequence[VersionRecord]) -> set[datetime]:
         """Journal the versions that no index tells of, but not those that are there already; return when these were stored."""
@@ -93,7 +89,52 @@ class Storing:
             append_journal(self._journal, [{"version": record.as_json()} for record in news])
         return unchanged
 
+    def _commit_late(self, outcomes: Sequence[Outcome], writing: Writing, record: Record | None) -> list[DocumentReceipt]:
+        """Commit a store that another one of the same versions has overtaken.
 
-def _begin(documents: Sequence[Incoming], behind: datetime) -> list[Outcome]:
-    first = max(datetime.now(UTC), behind + timedelta(microseconds=1))
-    return [Outcome(one, first + timedelta(microseconds=index)) for index, one in enumerate(documents)]
+        Only here a transaction is open while a file is written: while nobody else can commit, so that the new times are the
+        last ones. Trying again until nobody comes in between was rejected: with three writers of one version it often failed.
+        """
+        sound = [one for one in outcomes if one.error is None]
+        with self._database.write() as connection:
+            _put_behind(sound, current_versions(connection, {one.named.file_path for one in sound}))
+            there = already_there(connection, [(one.named.file_path, one.known.content_sha256) for one in sound])
+            news = [one.record() for index, one in enumerate(sound) if index not in there]
+            if news:
+                append_journal(self._journal, [{"version": record.as_json()} for record in news])
+            return _add(connection, outcomes, writing.batch.segments, [one.new_version(recorded=True) for one in sound], record)
+
+
+def _begin(documents: Sequence[Incoming]) -> list[Outcome]:
+    now = datetime.now(UTC)
+    return [Outcome(one, now + timedelta(microseconds=index)) for index, one in enumerate(documents)]
+
+
+def _put_behind(outcomes: Sequence[Outcome], current: Mapping[str, CurrentVersion]) -> None:
+    """Give the documents whose version has a revision that is not older a time behind it; their order stays."""
+    overtaken = {
+        one.named.file_path
+        for one in outcomes
+        if one.named.file_path in current and current[one.named.file_path].stored_at >= one.stored_at
+    }
+    newest = max((current[path].stored_at for path in overtaken), default=datetime.min.replace(tzinfo=UTC))
+    first = max(datetime.now(UTC), newest + timedelta(microseconds=1))
+    for index, one in enumerate(outcomes):
+        if one.named.file_path in overtaken:
+            one.stored_at = first + timedelta(microseconds=index)
+
+
+def _add(
+    connection: Connection,
+    outcomes: Sequence[Outcome],
+    segments: Sequence[NewSegment],
+    versions: Sequence[NewVersion],
+    record: Record | None,
+) -> list[DocumentReceipt]:
+    answers = commit_store(connection, segments, versions)
+    for one, answer in zip((one for one in outcomes if one.error is None), answers, strict=True):
+        one.answer = answer
+    receipts = [one.receipt() for one in outcomes]
+    if record is not None:
+        record(connection, receipts)
+    return receipts

@@ -12,12 +12,15 @@ from pathlib import Path
 
 from storage.layout import DataFolder
 from strongroom import durable
+from strongroom.disposal import DONE
 from strongroom.inbox import RECEIPTS
 
 ABANDONED = timedelta(days=1)
 """After so long without a write, an unfinished file's writer is dead: a living one writes at least every few seconds."""
 UNCLAIMED = timedelta(days=7)
 """How long a receipt waits for its producer. The ledger keeps the outcome."""
+USED = timedelta(seconds=20)
+"""How long a used inbox file or receipt waits: they are removed together, when nobody is in a hurry (strongroom/disposal.py)."""
 GRACE = timedelta(hours=1)
 """How long a superseded generation of the tree stays for those who resolved its link before it was switched."""
 
@@ -27,20 +30,23 @@ class Tidied:
     """How many of each were removed."""
 
     unfinished: int
+    used: int
     receipts: int
     generations: int
 
 
 def tidy(folder: DataFolder, now: datetime) -> Tidied:
-    """Remove unfinished files of dead writers, receipts nobody fetched, superseded generations of the tree.
+    """Remove unfinished files of dead writers, used files, receipts nobody fetched, superseded generations of the tree.
 
     Safe at any time and in several processes at once.
     """
     unfinished = [*_older(folder.inbox, now - ABANDONED, ".part"), *_older(folder.tmp, now - ABANDONED)]
     receipts = list(_older(folder.inbox / RECEIPTS, now - UNCLAIMED))
+    used = list(_older(folder.inbox / DONE, now - USED))
     superseded = list(_older(folder.trash, now - GRACE, ".superseded"))
     return Tidied(
         sum(_remove(path) for path in unfinished),
+        sum(_remove(path) for path in used),
         sum(_remove(path) for path in receipts),
         sum(_remove_generation(path) for path in superseded),
     )

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from strongroom import durable
 from strongroom.contracts import DocumentOptions, Manifest, StagedDocument, StoreReceipt
+from strongroom.disposal import dispose
 from strongroom.errors import PayloadDamaged, PayloadMissing
 
 MAGIC = b"SRINBOX1"
@@ -246,5 +247,5 @@ def take_receipt(inbox: Path, request_id: str) -> StoreReceipt | None:
     except FileNotFoundError:
         return None
     receipt = StoreReceipt.model_validate_json(body)
-    path.unlink(missing_ok=True)
+    dispose(inbox, path)
     return receipt

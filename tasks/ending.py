@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from models.ledger import JobRow, State, end_job, postpone_job
 from strongroom import durable
 from strongroom.contracts import DocumentReceipt, ErrorInfo, StoreReceipt
+from strongroom.disposal import dispose
 from strongroom.errors import DiskFull, StorageError
 from strongroom.inbox import write_receipt
 from strongroom.result import Problem
@@ -65,7 +66,8 @@ def hand_back(services: Services, accepted: Accepted, receipts: Callable[[], Seq
     if failed:
         keep(services, accepted.job_id)
     else:
-        accepted.path.unlink(missing_ok=True)
+        with durable.os_errors("cannot let go of a payload"):
+            dispose(services.inbox, accepted.path)
 
 
 def fail(

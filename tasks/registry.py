@@ -64,9 +64,11 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
         if again:
             log.info("sent again what nobody was doing", jobs=again)
 
-    @app.task(name=TIDY_TASK, **_OPTIONS)
+    @app.task(name=TIDY_TASK, **_OPTIONS, send_events=False)
     def tidy_up(_task: object) -> None:
-        log.info("tidied", **asdict(tidy(services().engine.folder, datetime.now(UTC))))
+        removed = asdict(tidy(services().engine.folder, datetime.now(UTC)))
+        if any(removed.values()):
+            log.info("tidied", **removed)
 
 
 def _message(more: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:

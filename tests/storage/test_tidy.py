@@ -10,8 +10,9 @@ from pathlib import Path
 
 from storage.engine import Engine
 from storage.intake import incoming
-from storage.tidy import ABANDONED, GRACE, UNCLAIMED, tidy
+from storage.tidy import ABANDONED, GRACE, UNCLAIMED, USED, tidy
 from strongroom.contracts import DocumentOptions
+from strongroom.disposal import AT_ONCE_BYTES, DONE, dispose
 
 
 def _age(path: Path, by: timedelta) -> None:
@@ -46,6 +47,21 @@ def test_a_receipt_waits_a_week(tmp_path: Path) -> None:
         assert tidy(engine.folder, datetime.now(UTC)).receipts == 1
     assert fresh.exists()
     assert not old.exists()
+
+
+def test_what_was_used_goes_soon_and_without_being_asked_for(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data").create() as engine:
+        inbox = engine.folder.inbox
+        small, large = _touch(inbox / "small.inbox"), _touch(inbox / "large.inbox")
+        os.truncate(large, AT_ONCE_BYTES + 1)
+        for path in (small, large, inbox / "gone.inbox"):
+            dispose(inbox, path)
+        assert not large.exists(), "space that counts is freed at once"
+        (aside,) = (inbox / DONE).iterdir()
+        assert tidy(engine.folder, datetime.now(UTC)).used == 0
+        _age(aside, USED)
+        assert tidy(engine.folder, datetime.now(UTC)).used == 1
+        assert not list((inbox / DONE).iterdir())
 
 
 def test_a_superseded_generation_outlives_its_switch_by_the_grace_period(tmp_path: Path) -> None:
