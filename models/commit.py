@@ -20,11 +20,7 @@ _VERSION, _SEGMENT, _OBJECT = (table_of(kind) for kind in (Version, Segment, Sto
 
 
 class Outdated(Exception):
-    """What a store read before its commit no longer holds. Store it afresh, with a time behind ``behind`` when that is told."""
-
-    def __init__(self, behind: datetime | None = None) -> None:
-        super().__init__(behind)
-        self.behind = behind
+    """What a store read before its commit no longer holds: another store, or a sweep, came in between."""
 
 
 def commit_store(connection: Connection, segments: Sequence[NewSegment], versions: Sequence[NewVersion]) -> list[Committed]:
@@ -70,7 +66,7 @@ def _commit_round(connection: Connection, versions: Mapping[int, NewVersion]) ->
     added = [(versions[index], answer) for index, answer in answers.items() if answer.status == "stored"]
     superseded = [current[new.file_path] for new, _ in added if new.file_path in current]
     if any(current[new.file_path].stored_at >= new.stored_at for new, _ in added if new.file_path in current):
-        raise Outdated(max(old.stored_at for old in superseded))
+        raise Outdated
     sunk = update_libraries(connection, [new for new, _ in added], superseded)
     for ids in in_parts(old.version_id for old in superseded):
         connection.execute(update(_VERSION).where(_VERSION.c.version_id.in_(ids)).values(current=False, in_tree=True))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -97,11 +98,11 @@ class Storing:
         """
         sound = [one for one in outcomes if one.error is None]
         with self._database.write() as connection:
-            _put_behind(sound, current_versions(connection, {one.named.file_path for one in sound}))
+            void = _put_behind(sound, current_versions(connection, {one.named.file_path for one in sound}))
             there = already_there(connection, [(one.named.file_path, one.known.content_sha256) for one in sound])
             news = [one.record() for index, one in enumerate(sound) if index not in there]
             if news:
-                append_journal(self._journal, [{"version": record.as_json()} for record in news])
+                append_journal(self._journal, [*void, *({"version": record.as_json()} for record in news)])
             return _add(connection, outcomes, writing.batch.segments, [one.new_version(recorded=True) for one in sound], record)
 
 
@@ -110,8 +111,11 @@ def _begin(documents: Sequence[Incoming]) -> list[Outcome]:
     return [Outcome(one, now + timedelta(microseconds=index)) for index, one in enumerate(documents)]
 
 
-def _put_behind(outcomes: Sequence[Outcome], current: Mapping[str, CurrentVersion]) -> None:
-    """Give the documents whose version has a revision that is not older a time behind it; their order stays."""
+def _put_behind(outcomes: Sequence[Outcome], current: Mapping[str, CurrentVersion]) -> list[dict[str, Any]]:
+    """Give the documents whose version has a revision that is not older a time behind it; their order stays.
+
+    Returns journal entries which say that what the disk was told of them before never came to be.
+    """
     overtaken = {
         one.named.file_path
         for one in outcomes
@@ -119,9 +123,13 @@ def _put_behind(outcomes: Sequence[Outcome], current: Mapping[str, CurrentVersio
     }
     newest = max((current[path].stored_at for path in overtaken), default=datetime.min.replace(tzinfo=UTC))
     first = max(datetime.now(UTC), newest + timedelta(microseconds=1))
+    void: list[dict[str, Any]] = []  # JSON objects
     for index, one in enumerate(outcomes):
         if one.named.file_path in overtaken:
+            named = {"library_id": one.named.library_id, "version": one.named.version}
+            void.append({"void": {**named, "stored_at": one.stored_at}})
             one.stored_at = first + timedelta(microseconds=index)
+    return void
 
 
 def _add(

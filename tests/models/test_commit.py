@@ -11,7 +11,7 @@ from models.catalogue import find_version, known_places, list_libraries, list_ve
 from models.commit import Outdated, commit_store
 from models.database import Database
 from models.rows import LibraryRow, NewVersion, StoredVersion
-from tests.support.catalogue import START, commit, digest, segment, version
+from tests.support.catalogue import commit, digest, segment, version
 from tests.support.crash import start_child, wait_for
 
 
@@ -102,10 +102,8 @@ def test_a_content_that_is_not_there_makes_the_store_come_again(database: Databa
 def test_a_revision_is_behind_the_one_before_it_or_the_store_comes_again(database: Database) -> None:
     commit(database, [segment("s", "x")], version("/a/b", "1.0", "x", 5))
     for seconds in (5, 4):
-        with pytest.raises(Outdated) as caught:
+        with pytest.raises(Outdated):
             commit(database, [segment("t", "y")], version("/a/b", "1.0", "y", seconds))
-        assert caught.value.behind is not None
-        assert (caught.value.behind - START).total_seconds() == 5
     assert len(_history(database)) == 1
 
 
@@ -210,8 +208,8 @@ def test_processes_that_store_one_version_at_once_get_revisions_of_their_own(dat
             try:
                 commit(own, [segment(f"s{number}", f"x{number}")], version("/a/b", "1.0", f"x{number}", seconds))
                 break
-            except Outdated as error:
-                seconds = ((error.behind or START) - START).total_seconds() + 0.001
+            except Outdated:
+                seconds += 1
         own.close()
 
     children = [start_child(lambda number=number: store(number)) for number in range(4)]  # type: ignore[misc]
