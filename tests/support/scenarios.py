@@ -69,7 +69,6 @@ SCENARIOS = [
             document("/new/library", "1.0", body(new=1)),
             document("/large/library", "1.0", large_body(30_000)),
             document("/large/copy", "0.9", large_body(20_000, seed=2)),
-            document("/copy/library", "1.0", body(old=2)),
         ],
         tree=True,
     ),
