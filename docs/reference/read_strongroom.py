@@ -42,13 +42,13 @@ for segment in sorted({path.with_suffix("") for path in data.glob("segments/??/*
         lines += read_index(segment)
     except (OSError, ValueError, KeyError) as error:
         faults.append(f"the index of {segment}: {error}")
-for line in lines:
-    if "object" in line:
-        places.setdefault(line["object"]["content_sha256"], []).append(line)
+for line in (line for line in lines if "object" in line):
+    places.setdefault(line["object"]["content_sha256"], []).append(line)
+void = {tuple(line["void"][key] for key in ("library_id", "version", "stored_at")) for line in lines if "void" in line}
 for told in sorted((line["version"] for line in lines if "version" in line), key=lambda told: told["stored_at"]):
     library, version, content = told["library_id"], told["version"], told["content_sha256"]
     history = versions.setdefault((library, version), [])
-    if history and (history[-1] == content or told.get("refuse_other")):
+    if (library, version, told["stored_at"]) in void or (history and (history[-1] == content or told.get("refuse_other"))):
         continue
     history.append(content)
     print(library, version, len(history), content, sep="\t")

@@ -269,3 +269,13 @@ def test_the_page_lists_every_folder_that_the_engine_makes(tmp_path: Path) -> No
         made = {entry.name for entry in (tmp_path / "data").iterdir()}
     listed = PAGE.read_text("utf-8").partition("## What lies where")[2].partition("\n## ")[0]
     assert made <= {name.partition("/")[0] for name in re.findall(r"`([\w./{}…*]+)`", listed)}
+
+
+def test_the_reader_leaves_out_a_record_that_the_journal_calls_void(tmp_path: Path) -> None:
+    with Engine(tmp_path).create() as engine:
+        engine.store([document("/a/b", "1.0", {"n": 1})])
+        assert [row[:2] for row in read(tmp_path)[1]] == [["/a/b", "1.0"]]
+        (index,) = engine.folder.segments.glob("??/*.index")
+        record = next(json.loads(line)["version"] for line in index.read_bytes().splitlines() if b'"version":{' in line)
+        append_journal(engine.folder.journal, [{"void": {key: record[key] for key in ("version", "stored_at", "library_id")}}])
+    assert read(tmp_path) == (0, [], "")
