@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from config.routes import HEARD
 from config.settings import Settings
 from strongroom.errors import BrokerUnavailable
 from workers.broker import EmbeddedBroker, ping
@@ -77,9 +78,8 @@ def worker_part(site: Site, name: str) -> Part:
     settings = site.settings
     queue = name.removeprefix("worker-")
     concurrency = settings.short_concurrency if queue == "short" else settings.long_concurrency
-    heard = f"{queue},celery" if queue == "short" else queue  # a plain Celery producer sends to the queue "celery"
     arguments = (
-        *("worker", "-Q", heard, "-c", str(concurrency), "-n", node_name(name, settings.data_dir), "-E"),
+        *("worker", "-Q", ",".join(HEARD[queue]), "-c", str(concurrency), "-n", node_name(name, settings.data_dir), "-E"),
         *("--without-gossip", "--without-mingle", "--include", "workers.pulse"),
     )
     return Part(
