@@ -42,7 +42,7 @@ def tidy(folder: DataFolder, now: datetime) -> Tidied:
     """
     unfinished = [*_older(folder.inbox, now - ABANDONED, ".part"), *_older(folder.tmp, now - ABANDONED)]
     receipts = list(_older(folder.inbox / RECEIPTS, now - UNCLAIMED))
-    used = list(_older(folder.inbox / DONE, now - USED))
+    used = [*_older(folder.inbox / DONE, now - USED), *_older(folder.trash, now - USED, ".replaced")]
     superseded = list(_older(folder.trash, now - GRACE, ".superseded"))
     return Tidied(
         sum(_remove(path) for path in unfinished),

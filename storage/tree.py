@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -160,6 +160,8 @@ class Tree:
     def _replace_file(self, path: Path, data: bytes) -> None:
         with self._part() as part:
             part.write_bytes(data)
+            with suppress(OSError):  # a name that lives on: replacing a file then frees nothing (strongroom/disposal.py says why)
+                (self._folder.trash / f"{part.stem}.replaced").hardlink_to(path)
             durable.rename(part, path, "tree file")
 
     def _relink(self, link: Path, target: str) -> None:

@@ -19,7 +19,7 @@ from strongroom.errors import PayloadDamaged, StorageError
 from strongroom.inbox import InboxFile
 from tasks.services import Services
 
-TOGETHER_FILES = 64
+TOGETHER_FILES = 63
 TOGETHER_BYTES = 8 << 20
 """How much waiting work a worker takes along: it shares one durability barrier, and fits in memory."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -64,6 +65,21 @@ def test_what_was_used_goes_soon_and_without_being_asked_for(tmp_path: Path) -> 
         assert not list((inbox / DONE).iterdir())
 
 
+def test_what_the_tree_replaced_lives_on_in_the_trash_until_it_is_tidied(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data").create() as engine:
+        for version in ("1.0", "2.0"):
+            body = f'{{"version": "{version}"}}'.encode()
+            options = DocumentOptions(library_id="/a/b", version=version)
+            engine.store([incoming(partial(BytesIO, body), len(body), "doc", options)])
+            engine.tree.catch_up()
+        (replaced,) = engine.folder.trash.glob("*.replaced")
+        assert json.loads(replaced.read_bytes())["latest_version"] == "1.0"
+        assert tidy(engine.folder, datetime.now(UTC)).used == 0
+        _age(replaced, USED)
+        assert tidy(engine.folder, datetime.now(UTC)).used == 1
+        assert not replaced.exists()
+
+
 def test_a_superseded_generation_outlives_its_switch_by_the_grace_period(tmp_path: Path) -> None:
     with Engine(tmp_path / "data").create() as engine:
         options = DocumentOptions(library_id="/a/b", version="1.0")
@@ -74,9 +90,9 @@ def test_a_superseded_generation_outlives_its_switch_by_the_grace_period(tmp_pat
         generations = link.parent / ".generations"
         assert len(list(generations.iterdir())) == 2
         assert tidy(engine.folder, datetime.now(UTC)).generations == 0
-        (mark,) = engine.folder.trash.iterdir()
+        (mark,) = engine.folder.trash.glob("*.superseded")
         _age(mark, GRACE)
         assert tidy(engine.folder, datetime.now(UTC)).generations == 1
         assert [one.name for one in generations.iterdir()] == [link.readlink().name], "what the tree shows stays"
-        assert not list(engine.folder.trash.iterdir())
+        assert not list(engine.folder.trash.glob("*.superseded"))
         assert not engine.verify().findings

@@ -80,7 +80,9 @@ def _names(desk: Desk) -> set[str]:
     """Everything at, below and beside the data folder, but what a document becomes."""
     paths = (path for path in desk.root.parent.rglob("*"))
     return {
-        path.name for path in paths if not {"segments", "documentation", "tmp"} & set(path.relative_to(desk.root.parent).parts)
+        path.name
+        for path in paths
+        if not {"segments", "documentation", "trash", "tmp"} & set(path.relative_to(desk.root.parent).parts)
     }
 
 
