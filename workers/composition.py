@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -30,6 +31,9 @@ class ProcessServices:
             engine = make_engine(self._settings).open()
             self._pid = os.getpid()
             self._services = Services(engine, this_process(), self._settings.max_attempts, self._send, self._waiting)
+            # What is imported lives as long as the process: looking at it in each collection took a tenth of a store's time.
+            gc.collect()
+            gc.freeze()
         return self._services
 
     def _send(self, task: str, arguments: dict[str, Any], *, queue: str) -> None:
