@@ -12,6 +12,7 @@ from strongroom.contracts import DocumentReceipt, IfExists
 from strongroom.errors import StorageError
 from strongroom.outgoing import Document, Outgoing
 from strongroom.result import Err, Ok, Result
+from strongroom.routes import Priority
 from strongroom.ticket import Ticket
 from strongroom.waiting import Wait
 
@@ -44,6 +45,7 @@ class Client:
         metadata: Mapping[str, Any] | None = None,
         name: str = "",
         receipt: bool = True,
+        priority: Priority = "normal",
     ) -> Result[Ticket]:
         """Send one document; see ``strongroom.Client.store``."""
         return await asyncio.to_thread(
@@ -57,6 +59,7 @@ class Client:
             metadata=metadata,
             name=name,
             receipt=receipt,
+            priority=priority,
         )
 
     async def store_many(
@@ -64,18 +67,23 @@ class Client:
         documents: Iterable[Outgoing],
         *,
         receipt: bool = True,
+        priority: Priority = "normal",
         on_staged: Callable[[Ticket], object] | None = None,
     ) -> Result[list[Ticket]]:
         """Send documents, many a message; see ``strongroom.Client.store_many``.
 
         ``documents`` is read, and ``on_staged`` called, in another thread.
         """
-        return await asyncio.to_thread(self._client.store_many, documents, receipt=receipt, on_staged=on_staged)
+        return await asyncio.to_thread(
+            self._client.store_many, documents, receipt=receipt, priority=priority, on_staged=on_staged
+        )
 
-    async def store_iter(self, documents: Iterable[Outgoing], *, receipt: bool = True) -> AsyncIterator[Result[Ticket]]:
+    async def store_iter(
+        self, documents: Iterable[Outgoing], *, receipt: bool = True, priority: Priority = "normal"
+    ) -> AsyncIterator[Result[Ticket]]:
         """Send documents and yield each job's ticket; see ``strongroom.Client.store_iter``."""
         # Not closed on cancellation, when a thread still runs it: the last to let go of it closes it.
-        results = self._client.store_iter(documents, receipt=receipt)
+        results = self._client.store_iter(documents, receipt=receipt, priority=priority)
         while (result := await asyncio.to_thread(next, results, None)) is not None:
             yield result
 

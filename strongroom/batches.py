@@ -12,6 +12,7 @@ from strongroom.inbox import new_request_id
 from strongroom.outgoing import Outgoing, Source, take
 from strongroom.payload import InlinePayload, Payload, Prepared, StagedPayload
 from strongroom.result import Problem
+from strongroom.routes import Priority
 from strongroom.ticket import Ticket
 
 BATCH_DOCUMENTS = 500
@@ -74,8 +75,11 @@ class Batch:
 class Cutter:
     """Gathers documents into batches. Whoever takes a batch out commits or discards it."""
 
-    def __init__(self, inbox: Path | None, *, receipt: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, inbox: Path | None, *, receipt: bool, priority: Priority, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._inbox, self._receipt, self._clock = inbox, receipt and inbox is not None, clock
+        self._priority: Priority = priority
         self._batch: Batch | None = None
 
     def cut(self, documents: Iterable[Outgoing]) -> Generator[Batch, None, None]:
@@ -117,9 +121,9 @@ class Cutter:
 
     def _new(self) -> Batch:
         request_id = new_request_id()
-        payload: Payload = InlinePayload(request_id)
+        payload: Payload = InlinePayload(request_id, priority=self._priority)
         if self._inbox is not None:
-            payload = StagedPayload(self._inbox, request_id, receipt=self._receipt)
+            payload = StagedPayload(self._inbox, request_id, receipt=self._receipt, priority=self._priority)
         return Batch(payload, request_id, receipt=self._receipt, born=self._clock())
 
 

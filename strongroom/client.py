@@ -12,10 +12,10 @@ from typing import Any, Self, cast
 from strongroom.batches import Batch, Cutter
 from strongroom.contracts import DocumentReceipt, IfExists
 from strongroom.errors import Category, ConfigurationError, StorageError
-from strongroom.outgoing import Document, Outgoing
+from strongroom.outgoing import Document, Outgoing, check_priority
 from strongroom.publisher import Publisher
 from strongroom.result import Err, Ok, Problem, Result
-from strongroom.routes import STORE_TASK
+from strongroom.routes import Priority
 from strongroom.service import INBOX, service_broker_url
 from strongroom.ticket import Ticket
 from strongroom.waiting import Receipts, Wait
@@ -64,6 +64,7 @@ class Client:
         metadata: Mapping[str, Any] | None = None,
         name: str = "",
         receipt: bool = True,
+        priority: Priority = "normal",
     ) -> Result[Ticket]:
         """Send one document. On ``Ok`` its bytes are durable in the inbox and a job for them will run.
 
@@ -72,7 +73,7 @@ class Client:
         may when a worker came across the file before it was taken back.
         """
         outgoing = Outgoing(document, library_id, version, sort_as, if_exists, source, metadata or {}, name)
-        for result in self.store_iter((outgoing,), receipt=receipt):
+        for result in self.store_iter((outgoing,), receipt=receipt, priority=priority):
             if isinstance(result, Ok) and result.value.failed:
                 return Err(_problem(result.value.failed[0]))
             return result
@@ -83,6 +84,7 @@ class Client:
         documents: Iterable[Outgoing],
         *,
         receipt: bool = True,
+        priority: Priority = "normal",
         on_staged: Callable[[Ticket], object] | None = None,
     ) -> Result[list[Ticket]]:
         """Send documents, up to 500 or 16 MiB of them a message, while they are still being read.
@@ -92,7 +94,7 @@ class Client:
         is called with each ticket as soon as its job is accepted.
         """
         tickets: list[Ticket] = []
-        for result in self.store_iter(documents, receipt=receipt):
+        for result in self.store_iter(documents, receipt=receipt, priority=priority):
             if isinstance(result, Err):
                 accepted = [ticket.request_id for ticket in tickets]
                 return Err(replace(result.problem, context={**result.problem.context, "accepted": accepted}))
@@ -101,14 +103,18 @@ class Client:
                 on_staged(result.value)
         return Ok(tickets)
 
-    def store_iter(self, documents: Iterable[Outgoing], *, receipt: bool = True) -> Iterator[Result[Ticket]]:
+    def store_iter(
+        self, documents: Iterable[Outgoing], *, receipt: bool = True, priority: Priority = "normal"
+    ) -> Iterator[Result[Ticket]]:
         """Send documents as ``store_many`` does and yield each job's ticket; the first ``Err`` is the last answer.
 
         Reads on only when asked for the next: whoever stops asking bounds what is outstanding.
         """
         try:
+            check_priority(priority)
             self._publisher.check()  # before any byte is staged for a broker that is not there
-            with closing(Cutter(self._inbox, receipt=receipt, clock=self._clock).cut(documents)) as batches:
+            cutter = Cutter(self._inbox, receipt=receipt, priority=priority, clock=self._clock)
+            with closing(cutter.cut(documents)) as batches:
                 for batch in batches:
                     yield Ok(self._send(batch))
         except StorageError as error:
@@ -118,8 +124,7 @@ class Client:
         ticket = batch.ticket()
         if ticket.sent:
             try:
-                fields = batch.payload.commit()
-                self._publisher.send(STORE_TASK, batch.request_id, fields, batch.payload.queue)
+                self._publisher.send(batch.payload.commit())
             except StorageError as error:
                 if error.context.get("delivery") != "unknown":
                     batch.payload.discard()

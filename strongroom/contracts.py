@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from strongroom.errors import InvalidMessage, MessageTooNew
+from strongroom.errors import InvalidMessage
+from strongroom.numbering import CONTRACT as CONTRACT  # noqa: PLC0414 - it belongs to the contracts as producers see them
+from strongroom.numbering import FIRST_CONTRACT, refuse_newer
 from strongroom.result import Problem
-
-CONTRACT = 1
-"""The newest contract this release understands. A worker refuses a message of a newer one."""
+from strongroom.routes import Priority
 
 INLINE_LIMIT_BYTES = 256 * 1024
 """The largest document a message may carry itself; larger ones go through the inbox (claim check)."""
@@ -94,16 +94,17 @@ class StagedDocument(DocumentOptions):
 class Manifest(_Contract):
     """What stands at the end of an inbox file. A file with a complete manifest is an accepted job."""
 
-    contract: int = Field(CONTRACT, ge=1)
+    contract: int = Field(FIRST_CONTRACT, ge=1)
     request_id: RequestId
     receipt: bool = Field(False, description="Write a receipt file when the job has ended.")
+    priority: Priority = Field("normal", description="Which of the waiting jobs goes first; contract 2.")
     documents: list[StagedDocument]
 
 
 class StoreMessage(_Contract):
     """The arguments of ``strongroom.store``: an inbox file, or one document, or a few, inside the message."""
 
-    contract: int = Field(CONTRACT, ge=1)
+    contract: int = Field(FIRST_CONTRACT, ge=1)
     request_id: RequestId | None = Field(None, description="Default: the Celery task id.")
     inbox: InboxName | None = Field(None, description="A file that the client staged.")
     documents: list[InlineDocument] = Field(default_factory=list, max_length=1000)
@@ -116,16 +117,18 @@ class StoreMessage(_Contract):
     source: Text | None = Field(None, max_length=4096)
     metadata: Metadata = Field(default_factory=dict)
     receipt: bool = Field(False, description="Write a receipt file when the job has ended.")
+    priority: Priority = Field("normal", description="Which of the waiting jobs goes first; contract 2.")
 
 
 class VerifyMessage(_Contract):
     """The arguments of ``strongroom.verify``: everything, a library, or one version."""
 
-    contract: int = Field(CONTRACT, ge=1)
+    contract: int = Field(FIRST_CONTRACT, ge=1)
     request_id: RequestId | None = None
     library_id: Text | None = None
     version: Text | None = None
     receipt: bool = False
+    priority: Priority = Field("normal", description="Which of the waiting jobs goes first; contract 2.")
 
 
 class ErrorInfo(_Answer):
@@ -212,9 +215,7 @@ def parse_message(kind: type[M], fields: dict[str, Any]) -> M:
         MessageTooNew: its contract is newer than this release's.
         InvalidMessage: a field is unknown, missing or of the wrong type.
     """
-    contract = fields.get("contract", CONTRACT)
-    if isinstance(contract, int) and contract > CONTRACT:
-        raise MessageTooNew(f"The message follows contract {contract}; this worker knows {CONTRACT}.")
+    refuse_newer(fields.get("contract"))
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

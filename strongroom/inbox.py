@@ -8,9 +8,9 @@ A ``*.part`` file is not: its writer died, and it is swept.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
+import json
 import os
 import secrets
 import stat
@@ -25,7 +25,10 @@ from pydantic import ValidationError
 from strongroom import durable
 from strongroom.contracts import DocumentOptions, Manifest, StagedDocument, StoreReceipt
 from strongroom.disposal import dispose
-from strongroom.errors import PayloadDamaged, PayloadMissing
+from strongroom.errors import PayloadDamaged
+from strongroom.extents import Extent, open_regular
+from strongroom.numbering import lowest_contract, refuse_newer
+from strongroom.routes import Priority
 
 MAGIC = b"SRINBOX1"
 FOOTER_BYTES = 8 + 32 + len(MAGIC)
@@ -44,10 +47,12 @@ class InboxWriter:
     Constant memory: documents are copied in pieces of 1 MiB.
     """
 
-    def __init__(self, inbox: Path, request_id: str | None = None, *, receipt: bool = False) -> None:
+    def __init__(
+        self, inbox: Path, request_id: str | None = None, *, receipt: bool = False, priority: Priority = "normal"
+    ) -> None:
         self.request_id = request_id or new_request_id()
         self.path = inbox / f"{self.request_id}.inbox"
-        self._receipt = receipt
+        self._receipt, self._priority = receipt, priority
         self._documents: list[StagedDocument] = []
         self._offset = 0
         self._part = inbox / f"{self.request_id}.{secrets.token_hex(4)}.part"
@@ -100,7 +105,13 @@ class InboxWriter:
         Raises:
             DiskFull, PermissionRefused, TransientIO: the operating system refused; nothing was accepted.
         """
-        manifest = Manifest(request_id=self.request_id, receipt=self._receipt, documents=self._documents)
+        manifest = Manifest(
+            contract=lowest_contract(self._priority),
+            request_id=self.request_id,
+            receipt=self._receipt,
+            priority=self._priority,
+            documents=self._documents,
+        )
         body = manifest.model_dump_json(exclude_defaults=True).encode()
         with durable.os_errors("cannot stage in the inbox"):
             durable.step("inbox: write manifest")
@@ -131,13 +142,14 @@ class InboxFile:
     Raises:
         PayloadMissing: no such file.
         PayloadDamaged: no footer, a manifest that does not hash to it, or extents outside the file.
+        MessageTooNew: its manifest follows a contract that this release does not know.
         TransientIO, PermissionRefused, StorageError: the operating system refused, which says nothing about the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with durable.os_errors(f"cannot read the inbox file {path.name}"):
-            self._descriptor = _open_regular(path)
+            self._descriptor = open_regular(path)
             try:
                 self.manifest = self._read_manifest()
             except BaseException:
@@ -158,7 +170,9 @@ class InboxFile:
             raise PayloadDamaged(f"The manifest of {self.path.name} does not hash to its recorded digest.")
         try:
             manifest = Manifest.model_validate_json(body)
+            refuse_newer(manifest.contract)
         except ValidationError as error:
+            refuse_newer(_contract_of(body))
             raise PayloadDamaged(f"The manifest of {self.path.name} does not follow its contract: {error}") from None
         if any(document.offset + document.length > start for document in manifest.documents):
             raise PayloadDamaged(f"The manifest of {self.path.name} names bytes outside the file.")
@@ -166,7 +180,7 @@ class InboxFile:
 
     def open(self, document: StagedDocument) -> BinaryIO:
         """Return a reader of the document's bytes as staged."""
-        return io.BufferedReader(_Extent(self._descriptor, document.offset, document.length), PIECE_BYTES)
+        return io.BufferedReader(Extent(self._descriptor, document.offset, document.length), PIECE_BYTES)
 
     def read(self, document: StagedDocument) -> bytes:
         """Return the document's bytes as staged, whole."""
@@ -183,42 +197,12 @@ class InboxFile:
         self.close()
 
 
-_NO_REGULAR_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV}  # what open(2) says of a symlink, a socket, a device that is none
-
-
-def _open_regular(path: Path) -> int:
+def _contract_of(body: bytes) -> object:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise PayloadMissing(f"The inbox file {path.name} is not there.") from None
-    except OSError as error:
-        if error.errno not in _NO_REGULAR_FILE:
-            raise
-        raise PayloadDamaged(f"{path.name} is no inbox file: {error.strerror}.") from error
-
-
-class _Extent(io.RawIOBase):
-    """Part of a file, read by position: the descriptor is shared and keeps its own place."""
-
-    def __init__(self, descriptor: int, offset: int, length: int) -> None:
-        self._descriptor, self._start, self._offset, self._end = descriptor, offset, offset, offset + length
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: self._start, io.SEEK_CUR: self._offset, io.SEEK_END: self._end}[whence]
-        self._offset = max(self._start, base + offset)
-        return self._offset - self._start
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # typeshed asks for any writable buffer
-        room = memoryview(buffer)[: max(0, self._end - self._offset)]
-        count = os.preadv(self._descriptor, [room], self._offset) if room else 0
-        self._offset += count
-        return count
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return fields.get("contract") if isinstance(fields, dict) else None
 
 
 def _pieces(source: bytes | BinaryIO) -> Iterable[bytes]:

@@ -10,6 +10,8 @@ from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 
 from strongroom.errors import BrokerUnavailable, ConfigurationError
+from strongroom.message import Message
+from strongroom.routes import PRIORITY_STEPS
 
 SCHEMES = ("redis", "rediss", "redis+socket")
 
@@ -30,8 +32,13 @@ class Line:
         self.url = url
         self._origin = f"gen{os.getpid()}@{socket.gethostname()}"
         # Connecting may try two addresses (IPv6, then IPv4): each gets half.
-        limits = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s / 2, "max_retries": 0}
-        self._connection = _connection(url, limits)
+        options = {
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s / 2,
+            "max_retries": 0,
+            "priority_steps": list(PRIORITY_STEPS),
+        }
+        self._connection = _connection(url, options)
         self._errors: tuple[type[BaseException], ...] = (
             KombuError,
             OSError,
@@ -64,8 +71,8 @@ class Line:
         except self._errors as error:
             raise _unavailable("cannot reach the broker", error, delivery="none") from error
 
-    def publish(self, task: str, request_id: str, fields: dict[str, Any], queue: str) -> None:
-        """Send one Celery message (protocol 2) to the queue.
+    def publish(self, message: Message) -> None:
+        """Send one Celery message (protocol 2) to its queue.
 
         kombu's producer, not Celery's ``send_task``: that reads the producer's own Celery settings and environment
         (CELERY_BROKER_URL, a pickling serializer, Django's fixup), and costs half as much again.
@@ -75,11 +82,12 @@ class Line:
         """
         try:
             self._producer.publish(
-                ((), fields, _EMBED),
+                ((), dict(message.fields), _EMBED),
                 exchange="",
-                routing_key=queue,
-                headers=_headers(task, request_id, fields, self._origin),
-                correlation_id=request_id,
+                routing_key=message.queue,
+                priority=message.number,
+                headers=_headers(message, self._origin),
+                correlation_id=message.request_id,
                 reply_to="",
                 delivery_mode=2,
             )
@@ -93,12 +101,12 @@ class Line:
         self._connection.release()
 
 
-def _connection(url: str, limits: dict[str, Any]) -> Any:  # kombu has no types
+def _connection(url: str, options: dict[str, Any]) -> Any:  # kombu has no types
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
         raise ConfigurationError(f"A broker's address begins with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}, then `://`.")
     try:
-        return Connection(url, transport_options=limits)
+        return Connection(url, transport_options=options)
     except (ValueError, KeyError) as error:
         # Without the address: it may hold a password.
         raise ConfigurationError(f"The broker's address cannot be read ({type(error).__name__}).") from None
@@ -113,14 +121,14 @@ def _unavailable(what: str, error: BaseException, *, delivery: str) -> BrokerUna
     return BrokerUnavailable(f"{what}: {str(error)[:300]}", hint, {"delivery": delivery})
 
 
-def _headers(task: str, request_id: str, fields: dict[str, Any], origin: str) -> dict[str, Any]:
+def _headers(message: Message, origin: str) -> dict[str, Any]:
     # https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2; what Flower shows names the job, not its content.
-    shown = {name: value for name, value in fields.items() if isinstance(value, str | bool | int)}
+    shown = {name: value for name, value in message.fields.items() if isinstance(value, str | bool | int)}
     return {
         "lang": "py",
-        "task": task,
-        "id": request_id,
-        "root_id": request_id,
+        "task": message.task,
+        "id": message.request_id,
+        "root_id": message.request_id,
         "parent_id": None,
         "group": None,
         "group_index": None,

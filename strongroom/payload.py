@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from strongroom.contracts import CONTRACT, INLINE_LIMIT_BYTES, DocumentOptions
+from strongroom.contracts import INLINE_LIMIT_BYTES, DocumentOptions
 from strongroom.errors import DamagedGzip, DataFolderError, LimitExceeded, NotJson
 from strongroom.inbox import InboxWriter
+from strongroom.message import Message, doorbell, store_message
 from strongroom.outgoing import WHOLE_BYTES, Source
-from strongroom.routes import SHORT_QUEUE, store_queue
+from strongroom.routes import SHORT_QUEUE, Priority, store_queue
 
 BATCH_BYTES = WHOLE_BYTES
 """Staged bytes of a batch: 500 documents of the usual 30 KB, a fraction of a second of work, small enough to share out."""
@@ -50,15 +51,11 @@ class Payload(Protocol):
     def most_bytes(self) -> int:
         """The most bytes of documents that one message may stand for."""
 
-    @property
-    def queue(self) -> str:
-        """The queue that the message goes to."""
-
     def add(self, document: Prepared) -> None:
         """Take the document in. After an error nothing of it is left."""
 
-    def commit(self) -> dict[str, Any]:
-        """Make what was taken durable, where that applies, and return the message's fields."""
+    def commit(self) -> Message:
+        """Make what was taken durable, where that applies, and return the message to be sent."""
 
     def discard(self) -> None:
         """Undo everything, a commit included."""
@@ -69,15 +66,10 @@ class StagedPayload:
 
     most_bytes = BATCH_BYTES
 
-    def __init__(self, inbox: Path, request_id: str, *, receipt: bool) -> None:
-        self._inbox, self._request_id, self._receipt = inbox, request_id, receipt
+    def __init__(self, inbox: Path, request_id: str, *, receipt: bool, priority: Priority) -> None:
+        self._inbox, self._request_id, self._receipt, self._priority = inbox, request_id, receipt, priority
         self._writer: InboxWriter | None = None
         self._largest = 0
-
-    @property
-    def queue(self) -> str:
-        """The queue for a job of this size."""
-        return store_queue(self._largest)
 
     def add(self, document: Prepared) -> None:
         """Copy the document into the inbox file.
@@ -96,13 +88,13 @@ class StagedPayload:
         if not self._inbox.is_dir():
             hint = "Start the service once (it makes the folder), or correct the path: producer and workers share this folder."
             raise DataFolderError(f"There is no inbox at {self._inbox}.", hint, {"path": str(self._inbox)})
-        return InboxWriter(self._inbox, self._request_id, receipt=self._receipt)
+        return InboxWriter(self._inbox, self._request_id, receipt=self._receipt, priority=self._priority)
 
-    def commit(self) -> dict[str, Any]:
+    def commit(self) -> Message:
         """Make the inbox file durable: from here on the job is accepted."""
         assert self._writer is not None
         path = self._writer.commit()
-        return {"contract": CONTRACT, "request_id": self._request_id, "inbox": path.name, "receipt": self._receipt}
+        return doorbell(path.name, receipt=self._receipt, queue=store_queue(self._largest), priority=self._priority)
 
     def discard(self) -> None:
         """Remove the inbox file, finished or not."""
@@ -118,10 +110,9 @@ class InlinePayload:
     """Documents inside the message, for producers who do not share the inbox. Small ones only."""
 
     most_bytes = INLINE_BATCH_BYTES
-    queue = SHORT_QUEUE
 
-    def __init__(self, request_id: str) -> None:
-        self._request_id = request_id
+    def __init__(self, request_id: str, *, priority: Priority) -> None:
+        self._request_id, self._priority = request_id, priority
         self._documents: list[dict[str, Any]] = []
 
     def add(self, document: Prepared) -> None:
@@ -134,9 +125,9 @@ class InlinePayload:
         said = document.options.model_dump(exclude_defaults=True)
         self._documents.append({**said, "text": _text(document.content)})
 
-    def commit(self) -> dict[str, Any]:
-        """Return the message. Nothing is durable before the broker has it."""
-        return {"contract": CONTRACT, "request_id": self._request_id, "documents": self._documents}
+    def commit(self) -> Message:
+        """Return the message, which holds the documents. Nothing is durable yet."""
+        return store_message(self._request_id, {"documents": self._documents}, SHORT_QUEUE, self._priority)
 
     def discard(self) -> None:
         """Forget the documents."""

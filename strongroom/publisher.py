@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from strongroom.errors import BrokerUnavailable
+from strongroom.message import Message
 
 if TYPE_CHECKING:
     from strongroom.line import Line
@@ -35,14 +36,14 @@ class Publisher:
         with self._line():
             pass
 
-    def send(self, task: str, request_id: str, fields: dict[str, Any], queue: str) -> None:
+    def send(self, message: Message) -> None:
         """Put one message into the queue, at most once.
 
         Raises:
             BrokerUnavailable: ``context["delivery"]`` tells "none" from "unknown".
         """
         with self._line() as line:
-            line.publish(task, request_id, fields, queue)
+            line.publish(message)
 
     def close(self) -> None:
         """Hang up. The next call opens a line again."""

@@ -81,11 +81,20 @@ class Broker:
 
     def take(self, queue: str = "short", timeout_s: float = 0) -> Message | None:
         """Take the oldest message away, as a worker does; None when there is none after the timeout."""
+        steps = self.steps(queue)
         if timeout_s:
-            found = self.client.brpop([queue], timeout=timeout_s)
+            found = self.client.brpop(steps, timeout=timeout_s)
             return None if found is None else self._read(found[1])
-        raw = self.client.rpop(queue)
-        return None if raw is None else self._read(raw)
+        return next((self._read(raw) for step in steps if (raw := self.client.rpop(step)) is not None), None)
+
+    @staticmethod
+    def steps(queue: str = "short") -> list[str]:
+        """The lists of a queue, in the order in which a worker looks at them."""
+        return [queue, f"{queue}\x06\x163", f"{queue}\x06\x166"]
+
+    def waiting(self, queue: str = "short") -> int:
+        """How many messages wait in a queue."""
+        return sum(self.client.llen(step) for step in self.steps(queue))
 
     def all(self, queue: str = "short") -> list[Message]:
         return list(iter(lambda: self.take(queue), None))

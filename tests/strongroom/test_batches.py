@@ -163,7 +163,7 @@ def test_no_documents_make_no_tickets(client: Client, broker: Any) -> None:
 
 def test_on_staged_sees_each_ticket_when_its_message_is_in_the_queue(client: Client, broker: Any) -> None:
     seen: list[tuple[Ticket, int]] = []
-    tickets = client.store_many(many(1100), on_staged=lambda ticket: seen.append((ticket, broker.client.llen("short")))).unwrap()
+    tickets = client.store_many(many(1100), on_staged=lambda ticket: seen.append((ticket, broker.waiting()))).unwrap()
     assert seen == list(zip(tickets, [1, 2, 3], strict=True))
 
 

@@ -13,6 +13,7 @@ import pytest
 from strongroom.client import Client
 from strongroom.contracts import StoreMessage, parse_message
 from strongroom.inbox import InboxFile
+from strongroom.outgoing import Outgoing
 from strongroom.result import Err, Result
 
 TEXT = b'{"library_id": "/a/b", "version_id": "1.0", "text": "\xc3\xa9"}'
@@ -86,6 +87,41 @@ def test_the_message_is_in_the_queue_when_store_returns_and_names_the_inbox_file
     assert message.args == []
     assert message.fields == {"contract": 1, "request_id": ticket.request_id, "inbox": staged()[0].name, "receipt": True}
     assert parse_message(StoreMessage, message.fields).inbox == staged()[0].name
+
+
+@pytest.mark.parametrize(("priority", "number", "contract"), [("high", 0, 2), ("normal", 3, 1), ("low", 6, 2)])
+@pytest.mark.parametrize("staging", [True, False])
+def test_a_priority_goes_by_message_and_manifest_and_names_the_lowest_contract_that_knows_it(
+    inbox: Path, broker: Any, staged: Staged, priority: Any, number: int, contract: int, staging: bool
+) -> None:
+    with Client(inbox=inbox if staging else None, broker_url=broker.url) as client:
+        client.store(TEXT, priority=priority).unwrap()
+    (message,) = broker.all()
+    assert message.properties["priority"] == number
+    assert message.fields["contract"] == contract
+    assert message.fields.get("priority", "normal") == priority
+    assert ("priority" in message.fields) is (contract == 2)
+    assert parse_message(StoreMessage, message.fields).priority == priority
+    for path in staged():
+        with InboxFile(path) as file:
+            assert (file.manifest.priority, file.manifest.contract) == (priority, contract)
+        assert (b'"priority"' in path.read_bytes()) is (b'"contract"' in path.read_bytes()) is (contract == 2)
+
+
+def test_what_matters_more_is_taken_first_and_equals_in_the_order_sent(client: Client, broker: Any) -> None:
+    sent: list[tuple[str, str]] = []
+    for priority in ("low", "normal", "high", "normal", "low", "high"):
+        (ticket,) = client.store_many([Outgoing(TEXT)], priority=priority).unwrap()  # type: ignore[arg-type] # from a list
+        sent.append((priority, ticket.request_id))
+    expected = [request_id for wanted in ("high", "normal", "low") for priority, request_id in sent if priority == wanted]
+    assert [message.headers["id"] for message in broker.all()] == expected
+
+
+def test_what_is_no_priority_is_an_err_and_nothing_is_sent(client: Client, broker: Any, staged: Staged) -> None:
+    found = problem(client.store(TEXT, priority="urgent"))  # type: ignore[arg-type] # what a producer without types may give
+    assert found.code == "invalid_request"
+    assert "high, normal, low" in found.message
+    assert (staged(), broker.all()) == ([], [])
 
 
 @pytest.mark.parametrize(("size", "queue"), [(32 * 2**20, "short"), (32 * 2**20 + 1, "long")])

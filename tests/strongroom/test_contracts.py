@@ -116,9 +116,36 @@ def test_a_message_that_breaks_the_contract_is_refused_and_the_field_named(
 
 
 @pytest.mark.parametrize("kind", [StoreMessage, VerifyMessage])
-def test_a_message_of_a_newer_contract_says_so_before_anything_else(kind: type[Any]) -> None:
-    with pytest.raises(MessageTooNew, match=f"contract {CONTRACT + 1}"):
-        parse_message(kind, {"contract": CONTRACT + 1, "a_field_of_the_future": True})
+@pytest.mark.parametrize("contract", [CONTRACT + 1, float(CONTRACT + 1), str(CONTRACT + 1), 10**400])
+def test_a_message_of_a_newer_contract_says_so_before_anything_else(kind: type[Any], contract: Any) -> None:
+    with pytest.raises(MessageTooNew, match=rf"contract {str(contract)[:20]}.*knows {CONTRACT}\.$") as caught:
+        parse_message(kind, {"contract": contract, "a_field_of_the_future": True})
+    assert len(caught.value.message) < 100
+
+
+@pytest.mark.parametrize(("contract", "known"), [(True, 1), (1.0, 1), ("1", 1), (2, 2), (2.0, 2)])
+def test_a_contract_may_be_written_as_any_whole_number(contract: Any, known: int) -> None:
+    assert parse_message(StoreMessage, {"contract": contract, "text": "{}"}).contract == known
+
+
+@pytest.mark.parametrize("contract", [False, None, 1.5, float("nan"), float("inf"), [], "two"])
+def test_a_contract_that_is_no_number_of_one_is_refused_by_name(contract: Any) -> None:
+    with pytest.raises(InvalidMessage, match=r"^contract: ") as caught:
+        parse_message(StoreMessage, {"contract": contract, "text": "{}"})
+    assert type(caught.value) is InvalidMessage
+
+
+@pytest.mark.parametrize("kind", [StoreMessage, VerifyMessage])
+@pytest.mark.parametrize("fields", [{}, {"contract": 1}, {"contract": 2}])
+def test_a_priority_is_understood_whatever_contract_the_message_names(kind: type[Any], fields: dict[str, Any]) -> None:
+    assert parse_message(kind, {**fields, "priority": "low"}).priority == "low"
+    assert parse_message(kind, fields).priority == "normal"
+
+
+@pytest.mark.parametrize("priority", ["urgent", 3, None, "HIGH"])
+def test_a_priority_that_is_none_is_refused_by_name(priority: Any) -> None:
+    with pytest.raises(InvalidMessage, match=r"^priority: "):
+        parse_message(StoreMessage, {"priority": priority})
 
 
 def test_a_refusal_is_bounded_whatever_was_sent() -> None:

@@ -41,7 +41,7 @@ def test_the_examples_run_in_order(data: Path, worker_side: Any, broker: Any, ca
     printed = capsys.readouterr().out
     assert "not_found" in printed
     assert printed.count("stored") >= 5
-    while broker.client.llen("short"):
+    while broker.waiting():
         pass
     worker_side.stop()
     inline = [message.fields for message in worker_side.unanswered]

@@ -17,7 +17,7 @@ import pytest
 
 from strongroom import durable
 from strongroom.contracts import DocumentOptions, DocumentReceipt, ErrorInfo, StoreReceipt
-from strongroom.errors import PayloadDamaged, PayloadMissing, PermissionRefused, StorageError, TransientIO
+from strongroom.errors import MessageTooNew, PayloadDamaged, PayloadMissing, PermissionRefused, StorageError, TransientIO
 from strongroom.inbox import FOOTER_BYTES, MAGIC, InboxFile, InboxWriter, new_request_id, take_receipt, write_receipt
 
 DOCUMENTS = [b'{"a": 1}', b"", os.urandom(3_000_000), b'{"b": "\xc3\xa9"}']
@@ -235,6 +235,14 @@ def test_a_flipped_bit_in_a_document_shows_in_its_digest(inbox: Path) -> None:
 )
 def test_a_sealed_manifest_that_breaks_its_contract_is_damaged(inbox: Path, body: bytes) -> None:
     with pytest.raises(PayloadDamaged):
+        InboxFile(rewrite(inbox / "abcdefgh.inbox", body))
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"contract": 3, "request_id": "abcdefgh", "documents": []}', b'{"contract": 3, "shade": "blue"}']
+)
+def test_a_manifest_of_a_newer_contract_is_left_for_a_newer_worker_and_is_not_called_damaged(inbox: Path, body: bytes) -> None:
+    with pytest.raises(MessageTooNew, match="contract 3"):
         InboxFile(rewrite(inbox / "abcdefgh.inbox", body))
 
 

@@ -27,7 +27,7 @@ def test_the_message_has_the_shape_that_celery_itself_gives_to_one(client: Clien
     app = Celery(broker=broker.url, set_as_current=False)
     app.conf.task_ignore_result = True
     with app.producer_or_acquire() as producer:
-        app.send_task("strongroom.store", kwargs={"inbox": "x"}, queue="short", producer=producer, ignore_result=True)
+        app.send_task("strongroom.store", kwargs={"inbox": "x"}, queue="short", priority=3, producer=producer, ignore_result=True)
     app.close()
     ours, theirs = broker.all()
     assert {name: type(value) for name, value in ours.headers.items()} == {

@@ -16,6 +16,7 @@ from strongroom.contracts import DocumentReceipt, IfExists
 from strongroom.errors import InvalidRequest, NotFound
 from strongroom.outgoing import Outgoing
 from strongroom.result import Err, Problem, Result
+from strongroom.routes import PRIORITIES, Priority
 from strongroom.ticket import Ticket
 from workers.cli.output import (
     FAILED,
@@ -47,6 +48,7 @@ def store(
     version: Annotated[str | None, typer.Option(help="The version, such as 3.1.3; else the document's own.")] = None,
     sort_as: Annotated[str | None, typer.Option(help="Order this version as if it had this name.")] = None,
     if_exists: Annotated[str, typer.Option(help="When the version is there with other content: revise or refuse.")] = "revise",
+    priority: Annotated[str, typer.Option(help="Which of the waiting jobs goes first: high, normal or low.")] = "normal",
     wait: Annotated[bool, typer.Option("--wait", help="Return when everything is stored, and say what became of it.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0.0)] = 3600.0,
     data: Data = None,
@@ -63,12 +65,13 @@ def store(
         paths, missing = _paths(files)
         if if_exists not in {"revise", "refuse"}:
             raise InvalidRequest(f"--if-exists is revise or refuse, not {if_exists}.")
+        rank = _priority(priority)
         if version is not None and len(paths) + len(missing) > 1:
             raise InvalidRequest("--version names one version, but several files are given.", "Store them one by one.")
         outgoing = _outgoing(paths, library, version, sort_as, "refuse" if if_exists == "refuse" else "revise")
         with Client.of_service(settings_of(data).data_dir) as client:
             run = _Run(client, len(paths), shown=not (quiet or as_json))
-            tickets, problem = run.send(outgoing, wait=wait)
+            tickets, problem = run.send(outgoing, wait=wait, priority=rank)
             receipts, late = run.wait(tickets, timeout) if wait else (_unsent(tickets), None)
     problem = problem or late
     failed = missing + [_failure(one) for one in receipts if one.error is not None]
@@ -91,12 +94,12 @@ class _Run:
         self._total = total
         self._shown = shown
 
-    def send(self, outgoing: Iterable[Outgoing], *, wait: bool) -> tuple[list[Ticket], Problem | None]:
+    def send(self, outgoing: Iterable[Outgoing], *, wait: bool, priority: Priority) -> tuple[list[Ticket], Problem | None]:
         """Send everything; stop at the first error that concerns more than one document."""
         tickets: list[Ticket] = []
         with progress_bar("sending", shown=self._shown) as tick:
             done = 0
-            for result in self._client.store_iter(outgoing, receipt=wait):
+            for result in self._client.store_iter(outgoing, receipt=wait, priority=priority):
                 if isinstance(result, Err):
                     return tickets, result.problem
                 tickets.append(result.value)
@@ -116,6 +119,13 @@ class _Run:
                 receipts.append(result.value)
                 tick(len(receipts), total)
         return receipts, None
+
+
+def _priority(name: str) -> Priority:
+    for known in PRIORITIES:
+        if known == name:
+            return known
+    raise InvalidRequest(f"--priority is {', '.join(PRIORITIES)}, not {name}.")
 
 
 def _paths(files: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:

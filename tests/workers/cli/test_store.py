@@ -57,6 +57,16 @@ def test_a_name_that_is_no_document_fails_by_itself_and_the_others_go_on(served:
         assert [one.name for one in file.manifest.documents] == [str(good)]
 
 
+def test_a_priority_is_written_into_the_manifest(served: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"{}")
+    assert store(served, "--priority", "high", tmp_path / "a.json")[0] == 0
+    (path,) = (served / "inbox").glob("*.inbox")
+    with InboxFile(path) as file:
+        assert file.manifest.priority == "high"
+    answer = CliRunner().invoke(app, ["--data", str(served), "store", "--json", "--priority", "urgent", str(tmp_path / "a.json")])
+    assert (answer.exit_code, json.loads(answer.stdout)["error"]["code"]) == (1, "invalid_request")
+
+
 def test_with_wait_the_shape_is_the_same_when_nothing_could_be_sent(served: Path, tmp_path: Path) -> None:
     code, told = store(served, "--wait", tmp_path / "gone.json")
     assert code == 1
