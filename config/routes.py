@@ -10,7 +10,16 @@ UPKEEP_QUEUE = "upkeep"
 PRODUCERS_QUEUE = "celery"
 """Where a plain Celery producer sends when it names no queue."""
 
-HEARD = {"short": (SHORT_QUEUE, PRODUCERS_QUEUE, UPKEEP_QUEUE), "long": (LONG_QUEUE, UPKEEP_QUEUE)}
+PROBE_QUEUES = {"short": "probe-short", "long": "probe-long"}
+"""Each worker's own, and of no other: what waits there waits for that worker (docs/decisions/0010-probes.md)."""
+
+JOB_QUEUES = (SHORT_QUEUE, LONG_QUEUE, PRODUCERS_QUEUE)
+"""Where somebody's work waits; the others hold rings that the next ring replaces."""
+
+HEARD = {
+    "short": (SHORT_QUEUE, PRODUCERS_QUEUE, UPKEEP_QUEUE, PROBE_QUEUES["short"]),
+    "long": (LONG_QUEUE, UPKEEP_QUEUE, PROBE_QUEUES["long"]),
+}
 """The queues of each worker."""
 
 ROUTES = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -19,6 +21,12 @@ from workers.private_files import make_folder, write_private
 
 SOCKET_PATH_LIMIT_BYTES = 107
 """What sockaddr_un.sun_path holds besides its NUL (unix(7)); Valkey refuses to start with a longer path."""
+
+UNACKED = "unacked"
+"""Where Celery's Redis transport keeps what a worker has taken and not yet finished (kombu/transport/redis.py)."""
+
+_PRIORITIES = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
+"""What that transport puts behind a queue's name, one list for each step of priority."""
 
 _CONFIGURATION = """\
 # Written anew at each start.
@@ -94,6 +102,32 @@ def ping(url: str, timeout_s: float) -> None:
         BrokerUnavailable: it does not answer within ``timeout_s``, or still loads its data.
         ConfigurationError: it refuses the password, or the URL is of a kind that the workers cannot use.
     """
+    with _asking(url, timeout_s) as client:
+        client.ping()
+
+
+def messages_in(url: str, queues: Sequence[str], timeout_s: float) -> dict[str, int]:
+    """Return how many messages wait in each queue, whatever their priority, and under ``UNACKED`` how many are being worked on.
+
+    A queue that nobody has sent to has none.
+
+    Raises:
+        BrokerUnavailable: as ``ping``; ``lives`` in its context says that it answered, and still loads its data.
+        ConfigurationError: as ``ping``.
+    """
+    with _asking(url, timeout_s) as client, client.pipeline(transaction=False) as pipeline:
+        for queue in queues:
+            for step in _PRIORITIES:
+                pipeline.llen(queue + step)
+        pipeline.hlen(UNACKED)
+        *lengths, unacked = pipeline.execute()
+    steps = len(_PRIORITIES)
+    waiting = {queue: sum(lengths[at * steps : (at + 1) * steps]) for at, queue in enumerate(queues)}
+    return waiting | {UNACKED: unacked}
+
+
+@contextmanager
+def _asking(url: str, timeout_s: float) -> Iterator[redis.Redis]:
     try:
         client = redis.Redis.from_url(
             _client_url(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
@@ -101,9 +135,11 @@ def ping(url: str, timeout_s: float) -> None:
     except ValueError as error:
         raise ConfigurationError(f"{masked(url)} is no address of a broker: {error}") from None
     try:
-        client.ping()
+        yield client
     except redis.AuthenticationError as error:
         raise ConfigurationError(f"The broker at {masked(url)} refuses the password: {error}.") from error
+    except redis.BusyLoadingError as error:
+        raise BrokerUnavailable(f"The broker at {masked(url)} still loads its data.", context={"lives": True}) from error
     except (redis.RedisError, OSError) as error:
         raise BrokerUnavailable(f"The broker at {masked(url)} does not answer: {error}") from error
     finally:

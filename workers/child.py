@@ -12,8 +12,12 @@ from workers.logs import PartLog
 from workers.parts import CHECKOUT, Part, StopStep
 from workers.processes import has_exited, kill_group, spawn
 from workers.service_state import PartState
+from workers.watch import Seen, Watcher
 
-_LONGEST_PAUSE_S = 30.0
+SOON_S = 1.0
+"""The pause before a start that somebody waits for. With the start itself it is under 2 s."""
+
+START_WITHIN_S = 60.0
 _STEADY_AFTER_S = 20.0
 _HURRY_S = 3.0
 
@@ -32,10 +36,13 @@ class Child:
         self._keep_open = keep_open
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0
+        self._ended_s = 0.0
         self._due_s = 0.0
         self._steps: list[StopStep] | None = None
         self._patience_until_s = 0.0
         self._hurried = 0
+        self._watchers: list[Watcher] = []
+        self._silent = False
 
     @property
     def pid(self) -> int | None:
@@ -49,6 +56,8 @@ class Child:
             word = "restarting" if self.failures else "waiting"
         elif self._steps is not None:
             word = "stopping"
+        elif self._silent:
+            word = "silent"
         else:
             word = "ready" if self.ready else "starting"
         return PartState(self.part.name, self.pid, word, self.restarts)
@@ -69,6 +78,7 @@ class Child:
         with self.log.open() as output:
             self._process = spawn(self.part.command, self.part.environment, CHECKOUT, output, (self._keep_open,))
         self._started_s = time.monotonic()
+        self._silent = False
         self.restarts += 1 if self.failures else 0
 
     def becomes_ready(self) -> bool:
@@ -76,13 +86,39 @@ class Child:
         if self._process is None or self.ready or not self.part.is_ready():
             return False
         self.ready = self.was_ready = True
+        self._watchers = [Watcher(watch, time.monotonic()) for watch in self.part.watches]
         return True
+
+    def end_if_silent(self, seen: Seen) -> str | None:
+        """Kill the process when it runs and does not work; return what is wrong with it. The next ``reap`` finds it dead.
+
+        SIGKILL, and the whole group: a frozen process takes no other signal, and what it started must not outlive it.
+        """
+        if self._process is None or self._steps is not None or self._silent:
+            return None
+        complaint = self._complaint(seen)
+        if complaint is not None:
+            self._silent = True
+            kill_group(self._process.pid)
+        return complaint
+
+    def _complaint(self, seen: Seen) -> str | None:
+        if self.ready:
+            found = [watcher.complains(seen, time.monotonic()) for watcher in self._watchers]
+            return next((complaint for complaint in found if complaint), None)
+        late = self.was_ready and seen.broker_answers and self.age_s > START_WITHIN_S
+        return f"was not ready after {START_WITHIN_S:.0f} s" if late else None
+
+    def hurry(self) -> None:
+        """Cut its pause short: jobs wait. One that was never ready keeps its pauses, since more of the same would not help."""
+        if self.was_ready:
+            self._due_s = min(self._due_s, self._ended_s + SOON_S)
 
     def reap(self) -> str | None:
         """Return how the process ended, if it did since the last call; what is left of its group is killed first.
 
-        Sets when to start again: at once after the first death, then after 1, 2, 4 ... 30 seconds, from the beginning
-        when it held for 20 seconds.
+        Sets when to start again: at once after the first death, then after 1, 2, 4 ... 30 seconds (``longest_pause_s``), from the
+        beginning when it held for 20 seconds.
         """
         if self._process is None or not has_exited(self._process.pid):
             return None
@@ -90,7 +126,9 @@ class Child:
         code = self._process.wait()
         held_s = self.age_s
         self.failures = 1 if held_s > _STEADY_AFTER_S else self.failures + 1
-        self._due_s = time.monotonic() + (0.0 if self.failures == 1 else min(_LONGEST_PAUSE_S, 2.0 ** (self.failures - 2)))
+        self._ended_s = time.monotonic()
+        pause_s = 0.0 if self.failures == 1 else min(self.part.longest_pause_s, 2.0 ** min(self.failures - 2, 10))
+        self._due_s = self._ended_s + pause_s
         self._process, self.ready = None, False
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 

@@ -43,9 +43,9 @@ class Dashboard:
         """What Flower reads from its environment, which only its own user can see."""
         return {"FLOWER_BASIC_AUTH": f"{self.user}:{self.password}"}
 
-    def answers(self) -> bool:
+    def answers(self, timeout_s: float = 1.0) -> bool:
         """Tell whether Flower serves pages."""
-        return page_answers(self.port, "/healthcheck")
+        return page_answers(self.port, "/healthcheck", timeout_s)
 
 
 def prepare_dashboard(settings: Settings, listen: str = LOOPBACK) -> Dashboard:

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import sys
 
-from config.settings import Settings
-from workers.liveness import is_alive
+from config.settings import Settings, read_settings
+from strongroom.errors import BrokerUnavailable, StorageError
+from workers.broker import broker_url_of
 from workers.loopback import page_answers
+from workers.watch import Seen, is_at_work, look_around
 
 
 def main(name: str) -> int:
     """Return 0 when the part is at work, else 1.
 
-    Workers and beat are judged by the sign that their own loop leaves in the data folder every few seconds: 0.1 s of CPU,
-    where ``celery inspect ping`` takes 0.9 s, and no load on the broker.
+    Workers and beat are judged by the signs that they leave in the data folder: a worker by what it finished in the last 15 s
+    (beat sends it a probe every 5 s), beat by its loop. No load on the broker, where ``celery inspect ping`` takes 0.9 s of CPU.
     """
-    settings = Settings()
-    at_work = page_answers(settings.flower_port, "/healthcheck") if name == "flower" else is_alive(settings.data_dir, name)
+    settings = read_settings()
+    if name == "flower":
+        at_work = page_answers(settings.flower_port, "/healthcheck")
+    else:
+        at_work = is_at_work(settings.data_dir, name, _look(settings))
     sys.stdout.write(f"{name} is {'' if at_work else 'not '}at work\n")
     return 0 if at_work else 1
 
 
+def _look(settings: Settings) -> Seen:
+    try:
+        return look_around(broker_url_of(settings), settings.data_dir)
+    except BrokerUnavailable:  # none was ever started
+        return Seen(broker_answers=False, broker_lives=False)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    try:
+        sys.exit(main(sys.argv[1]))
+    except StorageError as error:
+        sys.exit(f"{error.message} {error.hint}")

@@ -17,8 +17,9 @@ from config.settings import Settings
 from strongroom.errors import BrokerUnavailable
 from workers.broker import EmbeddedBroker, ping
 from workers.dashboard import Dashboard
-from workers.liveness import has_given_sign
+from workers.liveness import SILENT_AFTER_S, STALE_AFTER_S, has_given_sign, last_sign, last_work
 from workers.nodes import node_name
+from workers.watch import LOOK_WITHIN_S, Seen, Watch
 
 NAMES = ("broker", "worker-short", "worker-long", "beat", "flower")
 
@@ -32,10 +33,16 @@ _NOT_INHERITED = frozenset({"REMAP_SIGTERM", "NOTIFY_SOCKET", "STRONGROOM_FLOWER
 
 _PLAIN_STOP: tuple[StopStep, ...] = ((signal.SIGTERM, 10.0),)
 
+FROZEN_AFTER_S = 60.0
+"""How long a worker's own loop may stand still while its processes still work: a restart would cut them off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One process of the service. ``after`` is the part whose readiness it waits for; lower ``stop_wave`` stops earlier."""
+    """One process of the service. ``after`` is the part whose readiness it waits for; lower ``stop_wave`` stops earlier.
+
+    ``watches`` tell when it is silent though it runs; ``longest_pause_s`` is the most that it rests between two deaths.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -44,6 +51,8 @@ class Part:
     after: str | None = None
     stop_wave: int = 0
     stop_steps: tuple[StopStep, ...] = _PLAIN_STOP
+    watches: tuple[Watch, ...] = field(default=(), repr=False)
+    longest_pause_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +75,18 @@ def all_parts(site: Site, embedded: EmbeddedBroker | None, dashboard: Dashboard)
 def broker_part(site: Site, embedded: EmbeddedBroker) -> Part:
     """Return the embedded broker. It is ready when it answers, and stops last: SIGTERM makes it flush its append-only file."""
     environment = {name: value for name, value in _inherited(site.environ).items() if not name.startswith("STRONGROOM_")}
-    return Part("broker", embedded.command, environment, partial(_answers, embedded.url), stop_wave=2)
+    deaf = Watch(
+        f"has not answered for {STALE_AFTER_S:.0f} s",
+        lambda seen: object() if seen.broker_lives else None,
+        lambda _seen: True,
+        STALE_AFTER_S,
+    )
+    ready = partial(_answers, embedded.url)
+    # Nobody can be asked whether jobs wait while it is dead: it never rests for long.
+    return Part("broker", embedded.command, environment, ready, stop_wave=2, watches=(deaf,), longest_pause_s=1.0)
 
 
-def worker_part(site: Site, name: str) -> Part:
+def worker_part(site: Site, name: str, silent_after_s: float = SILENT_AFTER_S) -> Part:
     """Return the worker ``worker-short`` or ``worker-long``, each with a queue of its own.
 
     It stops warm: running jobs finish. Those that have not when the grace period is over go back to the queue (SIGQUIT).
@@ -90,25 +107,65 @@ def worker_part(site: Site, name: str) -> Part:
         after="broker" if queue == "short" else "worker-short",
         stop_wave=1,
         stop_steps=((signal.SIGTERM, float(settings.grace_period_s)), (signal.SIGQUIT, 10.0)),
+        watches=worker_watches(settings.data_dir, name, silent_after_s),
+    )
+
+
+def worker_watches(data: Path, name: str, silent_after_s: float) -> tuple[Watch, ...]:
+    """Return what tells that a worker runs and does not work: nothing done, or its loop frozen, while messages wait for it."""
+
+    def wanted(seen: Seen) -> bool:
+        return seen.waits_for(name)
+
+    return (
+        Watch(
+            f"has done nothing for {silent_after_s:g} s while messages wait for it",
+            lambda _seen: last_work(data, name),
+            wanted,
+            silent_after_s,
+        ),
+        Watch(
+            f"has not looked at its queues for {FROZEN_AFTER_S:.0f} s",
+            lambda _seen: last_sign(data, name),
+            wanted,
+            FROZEN_AFTER_S,
+        ),
     )
 
 
 def beat_part(site: Site) -> Part:
     """Return beat. It keeps its schedule in memory: no pickle on disk, and no lock file that outlives a kill."""
+    data = site.settings.data_dir
     arguments = ("beat", "--scheduler", "workers.pulse:PulsedScheduler", "--max-interval=10", "--pidfile=")
     return Part(
         "beat",
         _celery(site, *arguments, f"--loglevel={site.settings.log_level}"),
         _environment(site),
-        partial(has_given_sign, site.settings.data_dir, "beat"),
+        partial(has_given_sign, data, "beat"),
         after="worker-short",
+        watches=(
+            Watch(
+                f"has not looked at its schedule for {STALE_AFTER_S:.0f} s",
+                lambda _seen: last_sign(data, "beat"),
+                lambda seen: seen.broker_answers,
+                STALE_AFTER_S,
+            ),
+        ),
     )
 
 
 def flower_part(site: Site, dashboard: Dashboard) -> Part:
     """Return Flower. Its password goes by the environment."""
     environment = _environment(site) | dashboard.environment
-    return Part("flower", _celery(site, "flower", *dashboard.arguments), environment, dashboard.answers, after="worker-short")
+    deaf = Watch(
+        "has not answered for 60 s",
+        lambda _seen: object() if dashboard.answers(LOOK_WITHIN_S) else None,
+        lambda seen: seen.broker_answers,
+        after_s=60.0,
+        every_s=20.0,
+    )
+    command = _celery(site, "flower", *dashboard.arguments)
+    return Part("flower", command, environment, dashboard.answers, after="worker-short", watches=(deaf,))
 
 
 def _celery(site: Site, *arguments: str) -> tuple[str, ...]:

@@ -2,36 +2,92 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from celery.beat import Scheduler
-from celery.signals import heartbeat_sent, worker_ready
+from celery.signals import celeryd_after_setup, heartbeat_sent, task_postrun, task_prerun, worker_process_init, worker_ready
 
 from config.settings import Settings
-from workers.liveness import give_sign
+from tasks.probe import PROBE_TASK, register_probe
+from workers.liveness import give_busy_sign, give_sign, give_work_sign
 from workers.nodes import part_of
 
 # Any below: celery-types knows neither the attributes of a signal's sender nor what tick() takes.
 
+_SIGNS_APART_S = 1.0
 
 _part: list[str] = []
-"""Which part this worker is, once it consumes. The heartbeat's sender loses its name when the broker goes."""
+"""Which part this worker is. The heartbeat's sender loses its name when the broker goes; the pool's processes inherit it."""
+
+_consumes: list[bool] = []
+"""Whether it has begun to: the first heartbeat comes before."""
+
+_work = {"running": 0.0, "shown_at_s": 0.0}
+"""Of this process: how many tasks run, and when it last showed that one ended."""
+
+
+@celeryd_after_setup.connect
+def settle(sender: Any, instance: Any, **_: object) -> None:
+    """Learn which part this is, and the probe, before the pool's processes are forked."""
+    _part[:] = [part_of(sender)]
+    register_probe(instance.app)
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).addFilter(_is_no_probe)
 
 
 @worker_ready.connect
-def announce(sender: Any, **_: object) -> None:
-    """Show that the worker consumes."""
-    _part[:] = [part_of(sender.hostname)]
+def announce(**_: object) -> None:
+    """Show that the worker consumes. It has a while from now to finish its first task."""
+    _consumes.append(True)
+    for part in _part:
+        give_work_sign(_data(), part)
     renew()
 
 
 @heartbeat_sent.connect
 def renew(**_: object) -> None:
     """Show that the worker's loop turns and its connection stands: the heartbeat is a timer of that loop."""
-    for part in _part:
+    for part in _part if _consumes else ():
         give_sign(_data(), part)
+
+
+@task_prerun.connect
+def begin(**_: object) -> None:
+    """Note that a task runs in this process."""
+    _work["running"] += 1
+
+
+@task_postrun.connect
+def end(**_: object) -> None:
+    """Show that a task has ended, whatever its end: a worker that does short ones does not touch the file for each."""
+    _work["running"] = max(0, _work["running"] - 1)
+    now_s = time.monotonic()
+    if now_s - _work["shown_at_s"] < _SIGNS_APART_S:
+        return
+    _work["shown_at_s"] = now_s
+    for part in _part:
+        give_work_sign(_data(), part)
+
+
+@worker_process_init.connect
+def watch_over_tasks(**_: object) -> None:
+    """Show each second that a task runs, while one does, in each process of the pool.
+
+    From a thread of the process that runs it: the worker's own would go on telling so of processes that are frozen.
+    """
+    Thread(target=_show_busy, name="busy", daemon=True).start()
+
+
+def _show_busy() -> None:
+    while True:
+        time.sleep(_SIGNS_APART_S)
+        for part in _part if _work["running"] else ():
+            give_busy_sign(_data(), part)
 
 
 class PulsedScheduler(Scheduler):
@@ -44,6 +100,11 @@ class PulsedScheduler(Scheduler):
         """Give a sign, then send what is due and return the seconds until the next round."""
         give_sign(_data(), "beat")
         return float(super().tick(*args, **kwargs))
+
+
+def _is_no_probe(record: logging.LogRecord) -> bool:
+    """Tell whether a log line is worth its place: two lines a probe would be all that an idle worker's log says."""
+    return not (isinstance(record.args, dict) and record.args.get("name") == PROBE_TASK)
 
 
 @cache

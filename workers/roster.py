@@ -9,12 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from strongroom.errors import BrokerUnavailable
-from workers.broker import ping
-from workers.liveness import is_alive
 from workers.loopback import page_answers
 from workers.processes import birth_of
 from workers.service_state import FlowerState, PartState, ServiceState, load_state, write_state
+from workers.watch import Seen, is_at_work, look_around
 
 _NO_FLOWER = FlowerState("", "", None)
 
@@ -33,28 +31,21 @@ def sign_in(data: Path, part: str, broker_url: str, flower: FlowerState | None =
 def looked_at(state: ServiceState) -> ServiceState | None:
     """Return the state with each part as it is found now; None when no worker, beat or Flower is at work.
 
-    A part that was killed is noticed when its last sign of life has grown old, half a minute later.
+    A part that was killed is noticed when its last sign has grown old: a worker after 15 s, beat after 30 s.
     """
-    parts = tuple(replace(part, state="ready" if _at_work(state, part.name) else "silent") for part in state.parts)
+    seen = look_around(state.broker_url, Path(state.data))
+    parts = tuple(replace(part, state="ready" if _at_work(state, part.name, seen) else "silent") for part in state.parts)
     if not any(part.state == "ready" for part in parts if part.name != "broker"):
         return None
     return replace(state, parts=parts, ready=all(part.state == "ready" for part in parts))
 
 
-def _at_work(state: ServiceState, part: str) -> bool:
+def _at_work(state: ServiceState, part: str, seen: Seen) -> bool:
     if part == "flower":
         return page_answers(urlsplit(state.flower.address).port or 0, "/healthcheck")
     if part == "broker":
-        return _answers(state.broker_url)
-    return is_alive(Path(state.data), part)
-
-
-def _answers(url: str) -> bool:
-    try:
-        ping(url, timeout_s=1.0)
-    except BrokerUnavailable:
-        return False
-    return True
+        return seen.broker_answers
+    return is_at_work(Path(state.data), part, seen)
 
 
 def _fresh(data: Path, broker_url: str) -> ServiceState:

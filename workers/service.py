@@ -25,6 +25,7 @@ from workers.service_lock import lock_service
 from workers.service_state import PartState, ServiceState, remove_state, write_state
 from workers.signals import Signals
 from workers.supervisor import Supervisor
+from workers.watch import look_around
 
 BROKER_WITHIN_S = 30.0
 
@@ -89,7 +90,8 @@ def _supervise(
         notify(socket, "READY=1")
         on_ready(state)
 
-    Supervisor(parts, data, lock, signals=signals, console=order.console, publish=publish).run(announce)
+    look = partial(look_around, url, data)
+    Supervisor(parts, data, lock, signals=signals, console=order.console, publish=publish, look=look).run(announce)
 
 
 def _settle_broker(settings: Settings, signals: Signals) -> EmbeddedBroker | None:

@@ -8,14 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from strongroom.errors import StorageError
-from workers.child import Child
+from workers.child import SOON_S, START_WITHIN_S, Child
 from workers.console import Console
 from workers.logs import tail
 from workers.parts import Part
 from workers.service_state import PartState
 from workers.signals import Signals
+from workers.watch import Seen
 
-START_WITHIN_S = 60.0
+LOOK_EVERY_S = 2.0
 _GIVE_UP_AFTER_DEATHS = 2
 
 
@@ -29,7 +30,8 @@ class ServiceFailed(StorageError):
 class Supervisor:
     """Runs ``parts`` as children of this process, which must have one thread only.
 
-    ``publish(parts, ready, stopping)`` is called whenever something about them has changed.
+    ``publish(parts, ready, stopping)`` is called whenever something about them has changed. ``look`` tells what waits for them:
+    one that is silent while something does is killed and started again, and nobody rests for long while jobs wait.
     """
 
     def __init__(
@@ -41,12 +43,17 @@ class Supervisor:
         signals: Signals,
         console: Console,
         publish: Callable[[tuple[PartState, ...], bool, bool], None],
+        look: Callable[[], Seen] = Seen,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._children = [Child(part, data, lock) for part in parts]
         self._by_name = {child.part.name: child for child in self._children}
         self._signals = signals
         self._console = console
         self._publish_to = publish
+        self._look_around = look
+        self._look_every_s = look_every_s
+        self._look_at_s = 0.0
         self._published: object = None
         self._stopping = False
 
@@ -69,6 +76,7 @@ class Supervisor:
                 on_ready()
             while not self._signals.stops:
                 self._turn()
+                self._look()
                 self._signals.wait(self._pause_s())
         finally:
             try:
@@ -99,6 +107,24 @@ class Supervisor:
                 again = f" again (restart {child.restarts})" if child.restarts else ""
                 self._console.event(child.part.name, f"ready{again} after {child.age_s:.1f} s", "dim")
         self._look_after_logs()
+        self._publish()
+
+    def _look(self) -> None:
+        """Look whether the parts work, and whether jobs wait for one that rests."""
+        started = time.monotonic()
+        if started < self._look_at_s:
+            return
+        seen = self._look_around()
+        for child in self._children:
+            complaint = child.end_if_silent(seen)
+            if complaint:
+                self._console.event(child.part.name, f"{complaint}: it is killed and started again", "bold red")
+            if seen.jobs_wait:
+                child.hurry()
+        # A broker's name that takes long to resolve must not keep this loop from its work.
+        took_s = time.monotonic() - started
+        resting = any(child.pid is None for child in self._children)
+        self._look_at_s = started + took_s + max(min(SOON_S, self._look_every_s) if resting else self._look_every_s, 9 * took_s)
         self._publish()
 
     def _note_death(self, child: Child) -> None:

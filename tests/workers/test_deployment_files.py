@@ -180,6 +180,7 @@ def test_each_health_check_of_the_compose_file_tells_life_from_death(
     test = compose()["services"][name]["healthcheck"]["test"]
     assert test == ["CMD", "python", "-m", "workers.health", name]
     monkeypatch.setenv("STRONGROOM_DATA_DIR", str(by_compose.data))
+    monkeypatch.setenv("STRONGROOM_BROKER_URL", by_compose.broker_url)
     monkeypatch.setenv("STRONGROOM_FLOWER_PORT", str(by_compose.flower_port))
     assert health(name) == 0
     monkeypatch.setenv("STRONGROOM_DATA_DIR", str(tmp_path))

@@ -73,7 +73,7 @@ def test_what_would_beat_our_own_options_is_not_inherited(tmp_path: Path) -> Non
 def test_workers_are_found_by_their_command_line_and_differ_by_folder(tmp_path: Path) -> None:
     short = parts_of(Settings(data_dir=tmp_path / "a"))["worker-short"]
     other = parts_of(Settings(data_dir=tmp_path / "b"))["worker-short"]
-    assert {"celery", "worker", "short,celery,upkeep"} <= set(short.command)
+    assert {"celery", "worker", "short,celery,upkeep,probe-short"} <= set(short.command)
     node = short.command[short.command.index("-n") + 1]
     assert node == node_name("worker-short", tmp_path / "a")
     assert node not in other.command

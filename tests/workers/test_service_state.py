@@ -5,7 +5,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from workers.liveness import give_sign, is_alive, remove_sign, sign_of
+from workers.liveness import give_sign, give_work_sign, is_alive, remove_sign, sign_of
 from workers.processes import birth_of, is_running
 from workers.roster import looked_at, sign_in
 from workers.service_state import FlowerState, PartState, ServiceState, load_state, read_state, remove_state, write_state
@@ -68,6 +68,10 @@ def test_parts_that_sign_in_one_by_one_are_found_by_their_signs_of_life(tmp_path
     assert {part.name: part.state for part in seen.parts} == {"worker-short": "silent", "beat": "ready"}
     assert seen.ready is False
     give_sign(tmp_path, "worker-short")
+    seen = looked_at(state)
+    assert seen is not None
+    assert seen.ready is False, "its loop turns, and with no broker that answers nobody knows what waits for it"
+    give_work_sign(tmp_path, "worker-short")
     whole = looked_at(state)
     assert whole is not None
     assert whole.ready is True

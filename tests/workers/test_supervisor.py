@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,59 @@ def test_a_part_that_keeps_dying_is_started_again_with_growing_pauses(tmp_path: 
         assert second - first < 2
         assert 0.9 < third - second < 2
         assert 1.9 < fourth - third < 4
+
+
+def test_while_jobs_wait_a_part_that_keeps_dying_never_rests_for_long(tmp_path: Path) -> None:
+    script = f"{note('$(date +%s.%N)')}; test -e $READY && exit 1; touch $READY; exec sleep 600"
+    with tiny(tmp_path, {"name": "broken", "script": script}) as service:
+        assert service.said() == "READY"
+        (tmp_path / "jobs").touch()
+        os.kill(service.now("broken")[1], signal.SIGKILL)
+        await_that(lambda: len(service.history()) >= 7, "it is tried six times more")
+        starts = [float(start) for start in service.history()[:7]]
+        assert max(later - earlier for earlier, later in pairwise(starts[1:])) < 2
+
+
+def test_a_part_rests_no_longer_when_jobs_come(tmp_path: Path) -> None:
+    script = f"{note('$(date +%s.%N)')}; test -e $READY && exit 1; touch $READY; exec sleep 600"
+    with tiny(tmp_path, {"name": "broken", "script": script}) as service:
+        assert service.said() == "READY"
+        os.kill(service.now("broken")[1], signal.SIGKILL)
+        await_that(lambda: len(service.history()) == 5, "the next pause is of 8 s")
+        (tmp_path / "jobs").touch()
+        await_that(lambda: len(service.history()) == 6, "it is tried again", within_s=2)
+
+
+def test_a_part_that_runs_but_does_not_work_is_killed_with_all_that_it_started_and_started_again(tmp_path: Path) -> None:
+    script = "echo $$ >> $HISTORY; sleep 600 & echo $! >> $HISTORY; touch $READY; wait"
+    with tiny(tmp_path, {"name": "idle", "script": script, "silent_after_s": 1}, {"name": "other", "script": SLEEPER}) as service:
+        assert service.said() == "READY"
+        _, other, _ = service.now("other")
+        parent, child = map(int, service.history())
+        (tmp_path / "jobs").touch()
+        os.kill(parent, signal.SIGSTOP)
+        await_that(lambda: service.now("idle")[2] == 1, "it is started again", within_s=5)
+        assert ["silent", parent, 0] in [state["parts"]["idle"] for state in service.states()]
+        assert not {parent, child} & set(processes_of(tmp_path))
+        assert service.now("other") == ("ready", other, 0)
+        service.ask_to_stop()
+        assert service.end() == 0
+
+
+def test_a_part_that_works_or_has_nothing_to_do_is_left_alone(tmp_path: Path) -> None:
+    worker = (
+        "touch $READY; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.3; touch $READY; done; echo enough >> $HISTORY; exec sleep 600"
+    )
+    busy = {"name": "busy", "script": worker, "silent_after_s": 1.5}
+    with tiny(tmp_path, busy, {"name": "idle", "script": SLEEPER, "silent_after_s": 600}) as service:
+        assert service.said() == "READY"
+        (tmp_path / "jobs").touch()
+        await_that((tmp_path / "history").exists, "it works for twice its time")
+        (tmp_path / "jobs").unlink()
+        assert service.now("busy")[2] == service.now("idle")[2] == 0
+        service.ask_to_stop()
+        assert service.end() == 0
+        assert "silent" not in (tmp_path / "published").read_text()
 
 
 def test_a_part_that_will_not_stop_is_killed_when_its_patience_is_over(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from strongroom.errors import StorageError
 from workers.broker import masked
 from workers.cli.output import console, print_error, stderr
+from workers.liveness import SILENT_AFTER_S, worked_s_ago
 from workers.service_state import ServiceState
 
 Tick = Callable[[ServiceState | None], None]
@@ -39,7 +40,7 @@ def as_fields(state: ServiceState) -> dict[str, Any]:
         "started_at": state.started_at,
         "broker": masked(state.broker_url),
         "flower": asdict(state.flower),
-        "parts": [asdict(part) for part in state.parts],
+        "parts": [asdict(part) | {"worked_s_ago": _worked_s_ago(state, part.name)} for part in state.parts],
     }
 
 
@@ -69,11 +70,24 @@ def print_status(state: ServiceState) -> None:
     title = Text.assemble("strongroom is ", word, f", {how}, since {state.started_at}")
     lines = {"data": Text(state.data), "broker": Text(masked(state.broker_url)), **_flower_lines(state)}
     _print_lines(title, lines)
-    parts = Table("part", "state", "process", "restarts", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    parts = Table("part", "state", "process", "restarts", "last worked", box=None, header_style="dim", padding=(0, 2, 0, 0))
     for part in state.parts:
         state_text = Text(part.state, _STATE_STYLES.get(part.state, ""))
-        parts.add_row(part.name, state_text, str(part.pid or ""), Text(str(part.restarts), "red" if part.restarts else ""))
+        restarts = Text(str(part.restarts), "red" if part.restarts else "")
+        parts.add_row(part.name, state_text, str(part.pid or ""), restarts, _ago(_worked_s_ago(state, part.name)))
     console().print("", parts, sep="\n")
+
+
+def _worked_s_ago(state: ServiceState, part: str) -> float | None:
+    """Whole seconds and a tenth; None of a part that is no worker, or has done nothing yet."""
+    ago_s = worked_s_ago(Path(state.data), part)
+    return None if ago_s is None else round(max(0.0, ago_s), 1)
+
+
+def _ago(seconds: float | None) -> Text:
+    if seconds is None:
+        return Text()
+    return Text(f"{seconds:.0f} s ago", "bold red" if seconds > SILENT_AFTER_S else "")
 
 
 def _print_lines(title: Text, lines: dict[str, Text]) -> None:
