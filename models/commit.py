@@ -5,18 +5,45 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from models.bulk import bulk_insert
 from models.catalogue import known_places, list_places
 from models.history import CurrentVersion, already_there, current_versions
 from models.libraries import correct_latest, update_libraries
 from models.parts import in_parts
-from models.rows import Committed, NewSegment, NewVersion
+from models.rows import Committed, NewSegment, NewVersion, Place
 from models.tables import Segment, StoredObject, Version, new_version_id, table_of
 
 _VERSION, _SEGMENT, _OBJECT = (table_of(kind) for kind in (Version, Segment, StoredObject))
+_GIVEN = (
+    "version_id",
+    "library_id",
+    "version",
+    "revision",
+    "current",
+    "order_rank",
+    "order_key",
+    "file_path",
+    "file_size_bytes",
+    "compressed_size_bytes",
+    "content_sha256",
+    "created_at",
+    "download_source",
+    "details",
+    "in_tree",
+)
+_DEFAULTS: dict[str, Any] = {  # scalars of several types
+    column.name: column.default.arg  # type: ignore[attr-defined] # a scalar one has it
+    for column in _VERSION.columns
+    if column.default is not None and column.default.is_scalar and column.name not in _GIVEN
+}
+_ADD_VERSIONS = bulk_insert(_VERSION, (*_GIVEN, *_DEFAULTS))
+_ADD_OBJECTS = bulk_insert(_OBJECT, Place.__slots__)
+_place_row = attrgetter(*Place.__slots__)
 
 
 class Outdated(Exception):
@@ -41,9 +68,12 @@ def commit_store(connection: Connection, segments: Sequence[NewSegment], version
     _show_again(connection, fresh)
     for segment in segments:
         _add_segment(connection, segment, versions[0].stored_at)
-    answers = already_there(connection, [(new.file_path, new.content_sha256) for new in versions])
-    for turn in _rounds({index: new for index, new in enumerate(versions) if index not in answers}):
-        answers.update(_commit_round(connection, turn))
+    current = current_versions(connection, {new.file_path for new in versions})
+    answers = already_there(connection, [(new.file_path, new.content_sha256) for new in versions], current)
+    for number, turn in enumerate(_rounds({index: new for index, new in enumerate(versions) if index not in answers})):
+        if number:
+            current = current_versions(connection, {new.file_path for new in turn.values()})
+        answers.update(_commit_round(connection, turn, current))
     return [answers[index] for index in range(len(versions))]
 
 
@@ -60,8 +90,9 @@ def _rounds(versions: Mapping[int, NewVersion]) -> list[dict[int, NewVersion]]:
     return rounds
 
 
-def _commit_round(connection: Connection, versions: Mapping[int, NewVersion]) -> dict[int, Committed]:
-    current = current_versions(connection, {new.file_path for new in versions.values()})
+def _commit_round(
+    connection: Connection, versions: Mapping[int, NewVersion], current: Mapping[str, CurrentVersion]
+) -> dict[int, Committed]:
     answers = {index: _decide(new, current.get(new.file_path)) for index, new in versions.items()}
     added = [(versions[index], answer) for index, answer in answers.items() if answer.status == "stored"]
     superseded = [current[new.file_path] for new, _ in added if new.file_path in current]
@@ -70,8 +101,7 @@ def _commit_round(connection: Connection, versions: Mapping[int, NewVersion]) ->
     sunk = update_libraries(connection, [new for new, _ in added], superseded)
     for ids in in_parts(old.version_id for old in superseded):
         connection.execute(update(_VERSION).where(_VERSION.c.version_id.in_(ids)).values(current=False, in_tree=True))
-    if added:
-        connection.execute(insert(_VERSION), [_version_row(new, answer) for new, answer in added])
+    _ADD_VERSIONS.run(connection, (_version_row(new, answer) for new, answer in added))
     correct_latest(connection, sunk)
     return answers
 
@@ -110,26 +140,26 @@ def _add_segment(connection: Connection, new: NewSegment, now: datetime) -> None
         connection.execute(insert(_SEGMENT), {**row, "created_at": now, "condemned": False})
     else:
         there = {place.content_sha256 for place in list_places(connection, new.segment_sha256)}
-    places = [place for place in new.places if place.content_sha256 not in there]
-    if places:
-        connection.execute(insert(_OBJECT), [{name: getattr(place, name) for name in place.__slots__} for place in places])
+    _ADD_OBJECTS.run(connection, (_place_row(place) for place in new.places if place.content_sha256 not in there))
 
 
-def _version_row(new: NewVersion, answer: Committed) -> dict[str, Any]:
-    return {
-        "version_id": answer.version_id,
-        "library_id": new.library_id,
-        "version": new.version,
-        "revision": answer.revision,
-        "current": True,
-        "order_rank": new.order_rank,
-        "order_key": new.order_key,
-        "file_path": new.file_path,
-        "file_size_bytes": new.size_bytes,
-        "compressed_size_bytes": new.stored_bytes,
-        "content_sha256": new.content_sha256,
-        "created_at": new.stored_at,
-        "download_source": new.source,
-        "details": dict(new.details),
-        "in_tree": False,
-    }
+def _version_row(new: NewVersion, answer: Committed) -> tuple[Any, ...]:
+    """Return what _ADD_VERSIONS takes."""
+    return (
+        answer.version_id,
+        new.library_id,
+        new.version,
+        answer.revision,
+        True,
+        new.order_rank,
+        new.order_key,
+        new.file_path,
+        new.size_bytes,
+        new.stored_bytes,
+        new.content_sha256,
+        new.stored_at,
+        new.source,
+        dict(new.details),
+        False,
+        *_DEFAULTS.values(),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,16 +49,20 @@ def current_versions(connection: Connection, file_paths: Iterable[str]) -> dict[
     return found
 
 
-def already_there(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[int, Committed]:
+def already_there(
+    connection: Connection, wanted: Sequence[tuple[str, str]], current: Mapping[str, CurrentVersion] | None = None
+) -> dict[int, Committed]:
     """Return the answers for those of a batch's (path, content) that are there, by their place in the batch.
 
+    ``current`` are the current versions of these paths, where the caller has them.
     A batch may name one version more than once: the second is the next revision of the first. So they are there when the
     version's last revisions are just these, in this order; else a batch that runs again would add them once more.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, (path, _) in enumerate(wanted):
         groups[path].append(index)
-    current = current_versions(connection, groups)
+    if current is None:
+        current = current_versions(connection, groups)
     answers: dict[int, Committed] = {}
     for path in current:
         contents = [wanted[index][1] for index in groups[path]]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
+from models.bulk import Bulk, bulk_insert
 from models.catalogue import NEWEST_FIRST
 from models.history import CurrentVersion
 from models.parts import in_parts
@@ -18,6 +20,13 @@ from models.tables import Library, Version, table_of
 _LIBRARY, _VERSION = table_of(Library), table_of(Version)
 _SUMS = ("total_versions", "total_size_bytes", "compressed_size_bytes")
 _LATEST = ("latest_rank", "latest_key", "latest_at", "latest_version")
+_CHANGING = (*LIBRARY_FACTS, *_SUMS, *_LATEST, "updated_at")
+_ALL = ("library_id", "created_at", *_CHANGING)
+_FIND = select(*(_LIBRARY.c[name] for name in _ALL))
+_ADD = bulk_insert(_LIBRARY, _ALL)
+_SET: Any = {name: bindparam(name) for name in _CHANGING}  # values() asks for more kinds of keys than a dict of str has
+_CHANGE = Bulk(update(_LIBRARY).where(_LIBRARY.c.library_id == bindparam("key")).values(_SET), ("key", *_CHANGING))
+_all_of, _changing_of = itemgetter(*_ALL), itemgetter("library_id", *_CHANGING)
 
 
 def update_libraries(connection: Connection, added: Sequence[NewVersion], superseded: Sequence[CurrentVersion]) -> list[str]:
@@ -34,16 +43,11 @@ def update_libraries(connection: Connection, added: Sequence[NewVersion], supers
         gone[old.library_id].append(old)
     there: dict[str, dict[str, Any]] = {}  # rows, as the table has them
     for part in in_parts(sorted(groups)):
-        rows = connection.execute(select(_LIBRARY).where(_LIBRARY.c.library_id.in_(part))).mappings()
-        there.update((row["library_id"], dict(row)) for row in rows)
+        rows = connection.execute(_FIND.where(_LIBRARY.c.library_id.in_(part)))
+        there.update((row[0], dict(zip(_ALL, row, strict=True))) for row in rows)
     changed = [_changed(there.get(name), versions, gone[name]) for name, versions in groups.items()]
-    fresh = [row for row in changed if row["library_id"] not in there]
-    if fresh:
-        connection.execute(insert(_LIBRARY), fresh)
-    known = [{"key": row.pop("library_id"), **row} for row in changed if row["library_id"] in there]
-    if known:
-        columns: dict[str, Any] = {name: bindparam(name) for name in (*LIBRARY_FACTS, *_SUMS, *_LATEST, "updated_at")}
-        connection.execute(update(_LIBRARY).where(_LIBRARY.c.library_id == bindparam("key")).values(columns), known)
+    _ADD.run(connection, (_all_of(row) for row in changed if row["library_id"] not in there))
+    _CHANGE.run(connection, (_changing_of(row) for row in changed if row["library_id"] in there))
     return [name for name, row in there.items() if _has_sunk(row, groups[name])]
 
 

@@ -1,0 +1,62 @@
+"""One statement, many rows: what SQLAlchemy does for each row of an ``executemany`` is done once for all, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, insert
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.expression import UpdateBase
+
+Row = Sequence[Any]  # a row of any table
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """A statement whose parameters are ``names``; ``run`` takes rows in that order."""
+
+    statement: UpdateBase
+    names: tuple[str, ...]
+
+    def run(self, connection: Connection, rows: Iterable[Row]) -> None:
+        """Execute the statement for each row; for none at all do nothing."""
+        columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+        if not columns:
+            return
+        plan = _plan(self.statement, self.names, connection.dialect)
+        for at, convert in plan.converters:
+            columns[at] = map(convert, columns[at])
+        ordered = zip(*(columns[at] for at in plan.order), strict=True)
+        if plan.positional:
+            connection.exec_driver_sql(plan.sql, list(ordered))
+        else:
+            connection.exec_driver_sql(plan.sql, [dict(zip(self.names, row, strict=True)) for row in ordered])
+
+
+def bulk_insert(table: Table, names: Iterable[str]) -> Bulk:
+    """Return the insert of rows that have these columns. Columns with a default must be among them: no row is looked at."""
+    names = tuple(names)
+    return Bulk(insert(table).values({name: bindparam(name) for name in names}), names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A statement as the driver takes it. ``order``: which of the names stands where; ``converters``: which need one."""
+
+    sql: str
+    positional: bool
+    order: tuple[int, ...]
+    converters: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+
+@lru_cache(maxsize=64)  # few statements; each engine has a dialect of its own
+def _plan(statement: UpdateBase, names: tuple[str, ...], dialect: Dialect) -> _Plan:
+    compiled: Any = statement.compile(dialect=dialect)  # SQLCompiler, which the annotation does not promise
+    if compiled.binds.keys() != set(names):
+        raise ValueError(f"not given: {sorted(compiled.binds.keys() ^ set(names))}")
+    order = tuple(map(names.index, compiled.positiontup)) if compiled.positional else tuple(range(len(names)))
+    converters = ((at, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for at, name in enumerate(names))
+    return _Plan(str(compiled), compiled.positional, order, tuple((at, one) for at, one in converters if one is not None))
