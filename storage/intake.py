@@ -91,8 +91,7 @@ def check_small(incoming: Incoming, limits: Limits) -> Checked | None:
         InvalidDocument, InvalidIdentifier: it cannot be stored.
         PayloadDamaged: its bytes are not those that were sent.
     """
-    with _reading(incoming), incoming.open() as source:
-        sent = source.read()
+    sent = _read(incoming)
     digest = hashlib.sha256(sent).hexdigest()
     _same_as_sent(incoming, digest)
     plain = sent
@@ -173,6 +172,15 @@ class _HashingReader:
         piece = self._source.read(size)
         self.digest.update(piece)
         return piece
+
+
+def _read(incoming: Incoming) -> bytes:
+    try:
+        with incoming.open() as source:
+            return source.read()
+    except OSError:  # what a context manager would cost each document is paid by the one that fails
+        with _reading(incoming):
+            raise
 
 
 def _reading(incoming: Incoming) -> AbstractContextManager[None]:

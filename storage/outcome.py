@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from models.rows import Committed, NewVersion
@@ -46,7 +46,8 @@ class Outcome:
 
     def let_go(self) -> None:
         """Drop the plain bytes, which are written now."""
-        self.checked = replace(self.known, plain=None)
+        known = self.known
+        self.checked = Checked(known.incoming, known.named, known.content_sha256, known.size_bytes, None)
 
     def refuse(self) -> None:
         """Fail it, since its version is there with other content."""
@@ -54,35 +55,37 @@ class Outcome:
 
     def record(self) -> VersionRecord:
         """Return what the disk remembers of it."""
-        options = self.incoming.options
+        options, known = self.incoming.options, self.known
+        named = known.named
         return VersionRecord(
-            self.named.library_id,
-            self.named.version,
-            self.known.content_sha256,
+            named.library_id,
+            named.version,
+            known.content_sha256,
             self.stored_at,
             sort_as=options.sort_as or "",
             refuse_other=self.refuses_other,
             source=options.source or "",
-            library=self.named.identity.library,
+            library=named.identity.library,
             details=options.metadata,
         )
 
     def new_version(self, *, recorded: bool) -> NewVersion:
         """Return what the catalogue is asked to add. ``recorded``: the disk remembers it."""
-        options = self.incoming.options
+        options, known = self.incoming.options, self.known
+        named = known.named
         return NewVersion(
-            self.named.library_id,
-            self.named.version,
-            self.named.order_rank,
-            self.named.order_key,
-            self.named.file_path,
-            self.known.content_sha256,
-            self.known.size_bytes,
+            named.library_id,
+            named.version,
+            named.order_rank,
+            named.order_key,
+            named.file_path,
+            known.content_sha256,
+            known.size_bytes,
             self.stored_bytes,
             self.stored_at,
             refuse_other=self.refuses_other,
             source=options.source or "",
-            library=self.named.identity.library,
+            library=named.identity.library,
             details=options.metadata,
             recorded=recorded,
         )
@@ -95,13 +98,14 @@ class Outcome:
         if self.error is not None or answer is None:
             assert self.error is not None
             return DocumentReceipt(name=self.incoming.name, status="failed", error=ErrorInfo.of(Problem.of(self.error)))
+        known = self.known
         return DocumentReceipt(
             name=self.incoming.name,
             status="unchanged" if answer.status == "unchanged" else "stored",
-            library_id=self.named.library_id,
-            version=self.named.version,
+            library_id=known.named.library_id,
+            version=known.named.version,
             revision=answer.revision,
-            content_sha256=self.known.content_sha256,
-            size_bytes=self.known.size_bytes,
+            content_sha256=known.content_sha256,
+            size_bytes=known.size_bytes,
             stored_bytes=self.stored_bytes,
         )

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from models.rows import NewSegment, Place
 from storage.index import Index, VersionRecord, place_index
@@ -17,7 +17,8 @@ from strongroom import durable
 BLOCK_BYTES = 1 << 20
 """Stored bytes a block digest covers: the most that is read before it can be verified."""
 
-_PENDING = ""  # a place's segment until the digest of the whole is known
+_Entry = tuple[str, int, str, int, int, str, bytes | None]
+"""A place without its segment: content, size, codec, offset, length, digest of the stored bytes, digests of their blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class SegmentWriter:
         self._folder = folder
         self._part = folder.tmp / f"{secrets.token_hex(16)}.segment"
         self._index_part = self._part.with_suffix(".index")
-        self._places: list[Place] = []
+        self._entries: list[_Entry] = []  # places need the segment's digest, which is known at the end
         self._digest = hashlib.sha256()
         with durable.os_errors("cannot write a segment"):
             descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -63,24 +64,14 @@ class SegmentWriter:
         self.size_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._entries)
 
     def append(self, encoded: Encoded) -> None:
         """Add an object that is in memory."""
         start = self.size_bytes
         self._write(encoded.stored)
-        self._places.append(
-            Place(
-                encoded.content_sha256,
-                encoded.size_bytes,
-                encoded.codec,
-                _PENDING,
-                start,
-                len(encoded.stored),
-                encoded.stored_sha256,
-                encoded.blocks,
-            )
-        )
+        known = (encoded.content_sha256, encoded.size_bytes, encoded.codec)
+        self._entries.append((*known, start, len(encoded.stored), encoded.stored_sha256, encoded.blocks))
 
     def append_stream(self, pieces: Iterable[bytes]) -> StreamedObject:
         """Add an object whose stored bytes come in pieces; its content's digest and size are told afterwards, by ``describe``."""
@@ -93,13 +84,15 @@ class SegmentWriter:
 
     def describe(self, stream: StreamedObject, content_sha256: str, size_bytes: int, codec: str) -> None:
         """Say what the bytes of ``append_stream`` are."""
-        self._places.append(
-            Place(content_sha256, size_bytes, codec, _PENDING, stream.offset, stream.length, stream.stored_sha256, stream.blocks)
-        )
+        known = (content_sha256, size_bytes, codec)
+        self._entries.append((*known, stream.offset, stream.length, stream.stored_sha256, stream.blocks))
 
     def _write(self, stored: bytes) -> None:
-        with durable.os_errors("cannot write a segment"):
+        try:
             self._file.write(stored)
+        except OSError:
+            with durable.os_errors("cannot write a segment"):
+                raise
         self._digest.update(stored)
         self.size_bytes += len(stored)
 
@@ -113,7 +106,10 @@ class SegmentWriter:
             DiskFull, TransientIO, PermissionRefused: the operating system refused; nothing of this segment is in use.
         """
         name = self._digest.hexdigest()
-        places = tuple(replace(place, segment_sha256=name) for place in self._places)
+        places = tuple(
+            Place(content, size_bytes, codec, name, offset, length, stored, blocks)
+            for content, size_bytes, codec, offset, length, stored, blocks in self._entries
+        )
         target = self._folder.segment(name)
         with durable.os_errors("cannot write a segment"):
             durable.step("segment: flush")
