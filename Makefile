@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.made-from
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts unit docs bench clean
+.PHONY: help setup demo test checks lint types contracts unit unit-services unit-rest docs bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -23,7 +23,11 @@ $(STAMP): $(LOCK) scripts/write_command.py
 demo: setup ## Store real documents through the queue, damage one, see it found
 	@$(BIN)/python -m workers.demo
 
-test: setup lint types contracts unit ## Run every check
+test: setup ## Run every check
+	@echo "every check, side by side: each says its piece when it is through, the last after about two minutes"
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target unit-services unit-rest checks
+
+checks: lint types contracts
 
 lint: setup
 	@$(BIN)/ruff check --quiet .
@@ -35,8 +39,19 @@ types: setup
 contracts: setup
 	@$(BIN)/lint-imports --no-cache
 
-unit: setup
-	@$(BIN)/python -m pytest -q
+# The tests as two processes that take about the same time. One half starts services and mostly waits for them; the other is
+# whatever is not in the first, so that no folder can be in neither.
+SERVICES := tests/workers tests/end_to_end tests/celery tests/docs
+PYTEST = $(BIN)/python -m pytest -q
+
+unit: setup ## Run the tests alone
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target unit-services unit-rest
+
+unit-services: setup
+	@$(PYTEST) -o cache_dir=.pytest_cache/services $(SERVICES)
+
+unit-rest: setup
+	@$(PYTEST) -o cache_dir=.pytest_cache/rest tests $(SERVICES:%=--ignore=%)
 
 docs: setup ## Make the reference pages and .env.example from the code
 	@$(BIN)/python -m scripts.reference
