@@ -10,6 +10,8 @@ from typing import Any, Self
 from strongroom import client
 from strongroom.contracts import DocumentReceipt, IfExists
 from strongroom.errors import StorageError
+from strongroom.gate import MAX_WAITING, OnFull
+from strongroom.outbox import LIMIT_BYTES
 from strongroom.outgoing import Document, Outgoing
 from strongroom.result import Err, Ok, Result
 from strongroom.routes import Priority
@@ -21,16 +23,44 @@ class Client:
     """``strongroom.Client`` for asyncio: the same arguments, promises and answers.
 
     A cancelled call may have sent its documents all the same: its thread finishes what it does. A wait holds no thread.
+    ``on_full`` is called in another thread.
     """
 
-    def __init__(self, *, inbox: Path | str | None = None, broker_url: str | None = None, timeout_s: float = 5.0) -> None:
-        self._client = client.Client(inbox=inbox, broker_url=broker_url, timeout_s=timeout_s)
+    def __init__(
+        self,
+        *,
+        inbox: Path | str | None = None,
+        broker_url: str | None = None,
+        timeout_s: float = 5.0,
+        outbox: Path | str | None = None,
+        outbox_limit_bytes: int = LIMIT_BYTES,
+        max_waiting: int = MAX_WAITING,
+        patience_s: float | None = None,
+        on_full: OnFull | None = None,
+    ) -> None:
+        self._client = client.Client(
+            inbox=inbox,
+            broker_url=broker_url,
+            timeout_s=timeout_s,
+            outbox=outbox,
+            outbox_limit_bytes=outbox_limit_bytes,
+            max_waiting=max_waiting,
+            patience_s=patience_s,
+            on_full=on_full,
+        )
 
     @classmethod
-    def of_service(cls, data_dir: Path | str, *, timeout_s: float = 5.0) -> Self:
+    def of_service(
+        cls,
+        data_dir: Path | str,
+        *,
+        timeout_s: float = 5.0,
+        patience_s: float | None = None,
+        on_full: OnFull | None = None,
+    ) -> Self:
         """Return a client of the service that runs on this data folder; see ``strongroom.Client.of_service``."""
         made = cls.__new__(cls)
-        made._client = client.Client.of_service(data_dir, timeout_s=timeout_s)
+        made._client = client.Client.of_service(data_dir, timeout_s=timeout_s, patience_s=patience_s, on_full=on_full)
         return made
 
     async def store(
@@ -114,8 +144,12 @@ class Client:
             for entry in result.value:
                 yield Ok(entry)
 
+    async def flush(self) -> Result[int]:
+        """Tell the broker now of what was accepted while it was down; see ``strongroom.Client.flush``."""
+        return await asyncio.to_thread(self._client.flush)
+
     async def close(self) -> None:
-        """Close the connections to the broker. A later call opens them again."""
+        """End what goes on in the background, and close the connections to the broker. A later call opens them again."""
         await asyncio.to_thread(self._client.close)
 
     async def __aenter__(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from strongroom.contracts import DocumentReceipt, ErrorInfo
@@ -12,7 +12,7 @@ from strongroom.inbox import new_request_id
 from strongroom.outgoing import Outgoing, Source, take
 from strongroom.payload import InlinePayload, Payload, Prepared, StagedPayload
 from strongroom.result import Problem
-from strongroom.routes import Priority
+from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, Priority
 from strongroom.ticket import Ticket
 
 BATCH_DOCUMENTS = 500
@@ -73,11 +73,21 @@ class Batch:
 
 
 class Cutter:
-    """Gathers documents into batches. Whoever takes a batch out commits or discards it."""
+    """Gathers documents into batches. Whoever takes a batch out commits or discards it.
+
+    ``admit`` is called with the queues that a batch may go to, before anything of it is staged; what it raises ends it all.
+    """
 
     def __init__(
-        self, inbox: Path | None, *, receipt: bool, priority: Priority, clock: Callable[[], float] = time.monotonic
+        self,
+        inbox: Path | None,
+        *,
+        receipt: bool,
+        priority: Priority,
+        admit: Callable[[Sequence[str]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._admit = admit
         self._inbox, self._receipt, self._clock = inbox, receipt and inbox is not None, clock
         self._priority: Priority = priority
         self._batch: Batch | None = None
@@ -86,7 +96,8 @@ class Cutter:
         """Yield batches as soon as they are full, the last one when the documents end.
 
         Raises:
-            StorageError: the inbox failed. The batch at hand is discarded; earlier ones were handed out.
+            StorageError: the inbox failed, or nothing more is admitted. The batch at hand is discarded; earlier ones were
+                handed out.
         """
         try:
             for outgoing in documents:
@@ -103,6 +114,7 @@ class Cutter:
             if self._batch is not None and isinstance(document, Prepared) and not self._batch.has_room_for(document.size):
                 yield self._take_out()
             if self._batch is None:
+                self._admit(_queues(document))
                 self._batch = self._new()
             if isinstance(document, Prepared):
                 self._batch.add(document)
@@ -134,6 +146,12 @@ def _prepare(outgoing: Outgoing) -> Prepared | StorageError:
         return Prepared(label, take(outgoing.document, label), options)
     except StorageError as error:
         return error
+
+
+def _queues(document: Prepared | StorageError) -> Sequence[str]:
+    if isinstance(document, StorageError):
+        return ()
+    return (SHORT_QUEUE,) if isinstance(document.content, bytes) else (SHORT_QUEUE, LONG_QUEUE)  # its size tells, at its end
 
 
 def _is_own_fault(document: Prepared, error: StorageError) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from strongroom.errors import InvalidMessage
+from strongroom.errors import Category, InvalidMessage
 from strongroom.numbering import CONTRACT as CONTRACT  # noqa: PLC0414 - it belongs to the contracts as producers see them
 from strongroom.numbering import FIRST_CONTRACT, refuse_newer
 from strongroom.result import Problem
@@ -152,6 +152,11 @@ class ErrorInfo(_Answer):
             retryable=problem.retryable,
             context=problem.context,
         )
+
+    def as_problem(self) -> Problem:
+        """Return it as what an ``Err`` holds."""
+        category = cast("Category", self.category)
+        return Problem(self.code, self.message, self.hint, category, self.retryable, self.context)
 
 
 class DocumentReceipt(_Answer):

@@ -142,6 +142,13 @@ class NotFound(StorageError):
     default_hint = "`strongroom list` shows what is stored."
 
 
+class Cancelled(StorageError):
+    """A person cancelled the job before it had ended."""
+
+    code = "cancelled"
+    default_hint = "`strongroom jobs retry` begins it anew: its payload is kept."
+
+
 class IntegrityError(StorageError):
     """Stored bytes do not hash to the recorded digest. Nothing of them was handed out."""
 
@@ -224,6 +231,24 @@ class DiskFull(Transient):
     code = "disk_full"
     category = "filesystem"
     default_hint = "Free some space: accepted documents wait in the inbox and are stored then."
+
+
+class QueueFull(Transient):
+    """More jobs wait already than the service allows. Nothing of this call's next message was staged or sent."""
+
+    code = "queue_full"
+    category = "timeout"
+    default_hint = "The workers are behind: wait, send more slowly, or raise STRONGROOM_MAX_WAITING. Calling again is safe."
+
+
+class OutboxFull(Transient):
+    """The client's outbox holds as much as it may. This message was not accepted; those in it stay."""
+
+    code = "outbox_full"
+    category = "filesystem"
+    default_hint = (
+        "It empties itself when the broker answers (`strongroom outbox --folder` shows it); or raise outbox_limit_bytes."
+    )
 
 
 class BrokerUnavailable(Transient):

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from kombu import Connection, Producer
-from kombu.exceptions import KombuError
+from kombu.exceptions import ChannelError, KombuError
 
 from strongroom.errors import BrokerUnavailable, ConfigurationError
 from strongroom.message import Message
@@ -95,6 +95,19 @@ class Line:
             refused = any(kind.__name__ in _REFUSALS for kind in type(error).__mro__)
             what = "the broker refused the message" if refused else "the broker did not confirm the message"
             raise _unavailable(what, error, delivery="none" if refused else "unknown") from error
+
+    def depth(self, queue: str) -> int:
+        """Return how many messages wait in a queue, whatever their priority. Those that a worker has in hand do not count.
+
+        Raises:
+            BrokerUnavailable: the broker did not tell.
+        """
+        try:
+            return int(self._channel.queue_declare(queue, passive=True).message_count)
+        except ChannelError:  # on Redis an empty queue is none
+            return 0
+        except self._errors as error:
+            raise _unavailable("the broker does not say how many messages wait", error, delivery="none") from error
 
     def close(self) -> None:
         """Hang up."""

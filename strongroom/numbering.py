@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from strongroom.errors import MessageTooNew
-from strongroom.routes import Priority
+from strongroom.errors import InvalidRequest, MessageTooNew
+from strongroom.routes import PRIORITIES, Priority
 
 CONTRACT = 2
 """The newest contract this release understands. A worker leaves a message of a newer one to a newer worker."""
@@ -17,6 +17,16 @@ FIRST_CONTRACT = 1
 def lowest_contract(priority: Priority) -> int:
     """Return the contract that a message needs: the lowest that knows what it says, so that older workers take what they can."""
     return FIRST_CONTRACT if priority == "normal" else 2
+
+
+def check_priority(priority: str) -> None:
+    """Refuse what is no priority.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if priority not in PRIORITIES:
+        raise InvalidRequest(f"priority is {', '.join(PRIORITIES)}, not {priority!r}.")
 
 
 def said_priority(priority: Priority) -> dict[str, Any]:

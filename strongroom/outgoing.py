@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from strongroom import durable
 from strongroom.contracts import DocumentOptions, IfExists
 from strongroom.errors import InvalidDocument, InvalidIdentifier, InvalidRequest, LoneSurrogate, NotFound, NotJson, StorageError
-from strongroom.routes import PRIORITIES
 
 Document = str | os.PathLike[str] | bytes | BinaryIO | Mapping[str, Any]
 """A path, exact bytes (JSON text or gzip of it), a binary stream, or an object to be written as compact JSON."""
@@ -87,16 +86,6 @@ class Outgoing:
 
 
 _NOTHING_SAID = DocumentOptions()
-
-
-def check_priority(priority: str) -> None:
-    """Refuse what is no priority.
-
-    Raises:
-        InvalidRequest: it is none.
-    """
-    if priority not in PRIORITIES:
-        raise InvalidRequest(f"priority is {', '.join(PRIORITIES)}, not {priority!r}.")
 
 
 class Source:

@@ -45,6 +45,15 @@ class Publisher:
         with self._line() as line:
             line.publish(message)
 
+    def depth(self, queue: str) -> int:
+        """Return how many messages wait in a queue.
+
+        Raises:
+            BrokerUnavailable: the broker does not tell.
+        """
+        with self._line() as line:
+            return line.depth(queue)
+
     def close(self) -> None:
         """Hang up. The next call opens a line again."""
         while self._idle:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from strongroom import durable
-from strongroom.errors import BrokerUnavailable, DataFolderError, StorageError
+from strongroom.errors import BrokerUnavailable, ConfigurationError, DataFolderError, StorageError
+from strongroom.gate import MAX_WAITING
 
 SERVICE_FILE = Path("run") / "service.json"
 INBOX = "inbox"
+NOT_THERE = (FileNotFoundError, NotADirectoryError)
+
+
+def given(broker_url: str | None) -> str:
+    """Return the address that a client was given.
+
+    Raises:
+        ConfigurationError: it was given none.
+    """
+    if broker_url is None:
+        hint = "Client(broker_url=..., inbox=...), or Client.of_service(data_dir)."
+        raise ConfigurationError("The client was given no broker_url.", hint)
+    return broker_url
 
 
 def service_broker_url(data_dir: Path) -> str:
@@ -25,21 +40,34 @@ def service_broker_url(data_dir: Path) -> str:
         with durable.os_errors(f"cannot read {path}"):
             body = path.read_bytes()
     except StorageError as error:
-        if not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+        if not isinstance(error.__cause__, NOT_THERE):
             raise
         if not data_dir.is_dir():
             raise DataFolderError(f"There is no data folder at {data_dir}.", None, {"path": str(data_dir)}) from None
-        hint = f"Start it with `strongroom up --data {data_dir}`, then call again: it is safe to."
+        hint = f"Start it: `strongroom up --data {data_dir}`."
         raise BrokerUnavailable(f"No service runs on {data_dir}.", hint, {"path": str(data_dir)}) from None
     return _broker_url(body, path)
 
 
-def _broker_url(body: bytes, path: Path) -> str:
+def service_max_waiting(data_dir: Path) -> int:
+    """Return how many messages the service lets wait in a queue; the default when it does not say, or is not there."""
+    try:
+        most = _fields((data_dir / SERVICE_FILE).read_bytes()).get("max_waiting")
+    except OSError:
+        most = None
+    return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else MAX_WAITING
+
+
+def _fields(body: bytes) -> dict[str, Any]:  # JSON of the service's own
     try:
         fields = json.loads(body)
     except ValueError:
         fields = None
-    url = fields.get("broker_url") if isinstance(fields, dict) else None
+    return fields if isinstance(fields, dict) else {}
+
+
+def _broker_url(body: bytes, path: Path) -> str:
+    url = _fields(body).get("broker_url")
     if not isinstance(url, str):
         hint = "Restart the service: `strongroom down`, then `strongroom up`."
         raise DataFolderError(f"{path} names no broker_url.", hint, {"path": str(path)})

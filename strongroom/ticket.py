@@ -26,6 +26,13 @@ class Ticket:
     """Where each of ``failed`` stood among the documents given."""
     receipt: bool = field(default=True, compare=False)
     """Whether a receipt was asked for; without one there is nothing to wait for."""
+    undelivered: Problem | None = field(default=None, compare=False)
+    """Why the broker had not been told of the job when this was given; it is accepted all the same. None: it had been."""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the broker had been told of the job when this was given."""
+        return self.undelivered is None
 
     @property
     def documents(self) -> int:

@@ -126,8 +126,15 @@ class Wait:
             missing = [ticket.request_id for ticket in self._outstanding]
             context = {"missing": len(missing), "request_ids": missing[:_NAMED_IN_TIMEOUT]}
             message = f"{len(missing)} of {len(self._tickets)} jobs had not ended after {self._timeout_s:g} s."
-            raise WaitTimeout(message, None, context)
+            raise WaitTimeout(message, self._hint(), context)
         return min(self._pause_s, left)
+
+    def _hint(self) -> str | None:
+        held = next((ticket.undelivered for ticket in self._outstanding if ticket.undelivered), None)
+        if held is None:
+            return None
+        hint = "They are accepted, and stored when workers are there; wait again then."
+        return f"{hint} When they were sent: {held.message} {held.hint}"
 
     def answer(self) -> list[DocumentReceipt]:
         """Return every document's receipt, in the order in which they were sent. Only when ``done``."""

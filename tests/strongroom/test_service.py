@@ -11,6 +11,7 @@ import pytest
 
 from strongroom.client import Client
 from strongroom.result import Err, Result
+from strongroom.service import service_max_waiting
 
 TEXT = b'{"library_id": "/a/b", "version_id": "1.0", "text": "\xc3\xa9"}'
 
@@ -35,16 +36,39 @@ def test_of_service_finds_broker_and_inbox_in_the_data_folder(service: Path, bro
     assert len(broker.all()) == 1
 
 
-def test_of_service_without_a_service_says_how_to_start_one_and_finds_it_later(service: Path) -> None:
+def test_of_service_without_a_service_accepts_says_how_to_start_one_and_finds_it_later(service: Path, broker: Any) -> None:
     file = service / "run" / "service.json"
     body = file.read_text()
     file.unlink()
     with Client.of_service(service) as client:
-        found = problem(client.store(TEXT))
-        assert found.code == "broker_unavailable"
-        assert f"strongroom up --data {service}" in found.hint
+        early = client.store(TEXT).unwrap()
+        assert early.undelivered is not None
+        assert early.undelivered.code == "broker_unavailable"
+        assert f"strongroom up --data {service}" in early.undelivered.hint
+        assert (service / "inbox" / f"{early.request_id}.inbox").exists()
         file.write_text(body)
-        client.store(TEXT).unwrap()
+        assert client.flush().unwrap() == 1
+        late = client.store(TEXT).unwrap()
+        assert late.delivered
+    assert [message.headers["id"] for message in broker.all()] == [early.request_id, late.request_id]
+
+
+def test_of_service_on_a_folder_where_none_ever_ran_is_an_err_and_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    found = problem(Client.of_service(tmp_path / "data").store(TEXT))
+    assert found.code == "broker_unavailable"
+    assert "strongroom up" in found.hint
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "most"), [(None, 200_000), (5, 5), (0, 200_000), (-1, 200_000), (True, 200_000), ("5", 200_000), (2.5, 200_000)]
+)
+def test_how_many_may_wait_is_the_services_own_or_the_default(service: Path, said: Any, most: int) -> None:
+    (service / "run" / "service.json").write_text(json.dumps({"max_waiting": said} if said is not None else {}))
+    assert service_max_waiting(service) == most
+    (service / "run" / "service.json").unlink()
+    assert service_max_waiting(service) == 200_000
 
 
 def test_of_service_follows_a_service_that_started_again_elsewhere(service: Path, own_broker: Any, broker: Any) -> None:
@@ -54,7 +78,7 @@ def test_of_service_follows_a_service_that_started_again_elsewhere(service: Path
         client.store(TEXT).unwrap()
         own_broker.kill()
         file.write_text(json.dumps({"broker_url": broker.url}))
-        client.store(TEXT).unwrap()
+        assert client.store(TEXT).unwrap().delivered
     assert len(broker.all()) == 1
 
 

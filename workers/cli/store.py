@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import MofNCompleteColumn, ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
 
@@ -31,8 +34,11 @@ from workers.cli.output import (
     settings_of,
     told,
 )
+from workers.processes import is_running
+from workers.service_state import load_state
 
 SUFFIXES = (".json", ".json.gz")
+_LATER = "Accepted, and stored when workers are there."
 _SHOWN = 20
 """Failures shown to people; --json names all."""
 
@@ -50,16 +56,18 @@ def store(
     if_exists: Annotated[str, typer.Option(help="When the version is there with other content: revise or refuse.")] = "revise",
     priority: Annotated[str, typer.Option(help="Which of the waiting jobs goes first: high, normal or low.")] = "normal",
     wait: Annotated[bool, typer.Option("--wait", help="Return when everything is stored, and say what became of it.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0.0)] = 3600.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most, for a full queue or receipts.", min=0.0)] = 3600.0,
     data: Data = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Store documents through the queue: .json or .json.gz, single files or whole folders.
 
-    Without --wait the command returns when every document is durably accepted. Storing the same content again changes nothing.
+    Without --wait the command returns when every document is durably accepted; without a service it is, too, and is stored when
+    one starts. Storing the same content again changes nothing. More waiting jobs than the service allows hold the command up.
 
-    Exit codes: 0 everything was accepted (with --wait: stored), 1 something failed, 3 no service runs.
+    Exit codes: 0 everything was accepted (with --wait: stored), 1 something failed, 3 no service runs: with --wait what was given
+    is accepted, and stored later; on a folder where none ever ran it is not.
     """
     with reported(as_json=as_json):
         paths, missing = _paths(files)
@@ -69,41 +77,83 @@ def store(
         if version is not None and len(paths) + len(missing) > 1:
             raise InvalidRequest("--version names one version, but several files are given.", "Store them one by one.")
         outgoing = _outgoing(paths, library, version, sort_as, "refuse" if if_exists == "refuse" else "revise")
-        with Client.of_service(settings_of(data).data_dir) as client:
-            run = _Run(client, len(paths), shown=not (quiet or as_json))
+        folder = settings_of(data).data_dir
+        notice = _Notice()
+        with Client.of_service(folder, patience_s=timeout, on_full=notice.show) as client:
+            run = _Run(client, len(paths), notice, shown=not (quiet or as_json))
             tickets, problem = run.send(outgoing, wait=wait, priority=rank)
-            receipts, late = run.wait(tickets, timeout) if wait else (_unsent(tickets), None)
+            held = next((ticket.undelivered for ticket in tickets if ticket.undelivered), None)
+            absent = _absent(held, folder) if wait else None
+            receipts, late = run.wait(tickets, timeout) if wait and absent is None else (_unsent(tickets), absent)
     problem = problem or late
     failed = missing + [_failure(one) for one in receipts if one.error is not None]
-    fields: dict[str, Any] = dict(_counts(receipts)) if wait else {"accepted": sum(len(one.names) for one in tickets)}
+    fields: dict[str, Any] = dict(_counts(receipts)) if wait else {}
+    if absent is not None or not wait:
+        fields["accepted"] = sum(len(one.names) for one in tickets)
+    fields["delivered"] = held is None
     fields["failed"] = failed + ([_problem(problem)] if problem else [])
     fields["jobs"] = [ticket.request_id for ticket in tickets if ticket.sent]
     if as_json:
         print_json(fields)
     elif not quiet or fields["failed"]:
         _show(fields)
+        if held is not None and not wait:
+            console().print(told(f"{_LATER} {held.message} {held.hint}", "yellow"), soft_wrap=True)
     if fields["failed"]:
         raise typer.Exit(NOT_RUNNING if problem is not None and problem.code == "broker_unavailable" else FAILED)
+
+
+def _absent(held: Problem | None, folder: Path) -> Problem | None:
+    """Return why there is nothing to wait for: no service, which alone brings a broker back that did not answer."""
+    if held is None:
+        return None
+    with suppress(KeyError, TypeError, ValueError):  # a service file of another release: there is a service, then
+        state = load_state(folder)
+        if state is None or (state.supervised and not is_running(state.pid, state.birth)):
+            return replace(held, message=f"{_LATER} {held.message}")
+    return None
+
+
+class _Notice(ProgressColumn):
+    """What a progress bar says beside its numbers while the queue is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = ""
+
+    def show(self, _problem: Problem) -> None:
+        """Say that it is; until the bar moves on."""
+        self._text = "waiting: the queue is full"
+
+    def clear(self) -> None:
+        """Say nothing."""
+        self._text = ""
+
+    def render(self, _task: Task) -> Text:
+        """Return the column's text."""
+        return Text(self._text, "yellow")
 
 
 class _Run:
     """Sends documents and waits for what becomes of them, with a progress bar."""
 
-    def __init__(self, client: Client, total: int, *, shown: bool) -> None:
+    def __init__(self, client: Client, total: int, notice: _Notice, *, shown: bool) -> None:
         self._client = client
+        self._notice = notice
         self._total = total
         self._shown = shown
 
     def send(self, outgoing: Iterable[Outgoing], *, wait: bool, priority: Priority) -> tuple[list[Ticket], Problem | None]:
         """Send everything; stop at the first error that concerns more than one document."""
         tickets: list[Ticket] = []
-        with progress_bar("sending", shown=self._shown) as tick:
+        with progress_bar("sending", MofNCompleteColumn(), self._notice, shown=self._shown) as tick:
             done = 0
             for result in self._client.store_iter(outgoing, receipt=wait, priority=priority):
                 if isinstance(result, Err):
                     return tickets, result.problem
                 tickets.append(result.value)
                 done += result.value.documents
+                self._notice.clear()
                 tick(done, self._total)
         return tickets, None
 
