@@ -45,7 +45,8 @@ def revisions(engine: Engine) -> list[StoredVersion]:
 
 def check_promises(engine: Engine) -> None:
     """Every committed row names bytes that are there and hash to the recorded digest; sums are true; verify agrees."""
-    for one in revisions(engine):
+    found = revisions(engine)
+    for one in found:
         place = one.place
         stored = engine.folder.segment(place.segment_sha256).read_bytes()
         assert hashlib.sha256(stored).hexdigest() == place.segment_sha256
@@ -56,13 +57,14 @@ def check_promises(engine: Engine) -> None:
     receipt = engine.verify()
     assert not receipt.damaged, receipt.damaged
     assert not receipt.findings, receipt.findings
-    check_sums(engine)
+    check_sums(engine, found)
 
 
-def check_sums(engine: Engine) -> None:
+def check_sums(engine: Engine, found: list[StoredVersion] | None = None) -> None:
     """The libraries' rows say what a recount of their versions says."""
+    found = revisions(engine) if found is None else found
     for library in engine.libraries():
-        current = [one for one in revisions(engine) if one.current and one.library_id == library.library_id]
+        current = [one for one in found if one.current and one.library_id == library.library_id]
         assert library.total_versions == len(current)
         assert library.total_size_bytes == sum(one.place.size_bytes for one in current)
         assert library.latest_version == engine.find(library.library_id).version
