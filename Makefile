@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.made-from
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test checks lint types contracts unit unit-services unit-rest docs bench clean
+.PHONY: help setup demo test checks lint types contracts unit unit-services unit-rest docs bench faults clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -58,6 +58,9 @@ docs: setup ## Make the reference pages and .env.example from the code
 
 bench: setup ## Measure, beside peers and physical limits; one table
 	@$(BIN)/python -m bench
+
+faults: setup ## Kill, freeze and flush a real service for an hour; one table
+	@$(BIN)/python -m faults
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
