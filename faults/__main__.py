@@ -29,6 +29,7 @@ def main() -> None:
     options.add_argument("--short", action="store_true", help="the sizes of the short cut that is part of the tests")
     options.add_argument("--jobs", type=int, help="store jobs of the storm")
     options.add_argument("--trials", type=int, help="workers killed with a job in hand")
+    options.add_argument("--keep", action="store_true", default=None, help="leave the data folders, to be looked at")
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then too
@@ -55,7 +56,7 @@ def run(names: Sequence[str], sizes: Sizes, seed: int) -> list[Row]:
 
 
 def _sizes(asked: argparse.Namespace) -> Sizes:
-    given = {name: getattr(asked, name) for name in ("jobs", "trials") if getattr(asked, name) is not None}
+    given = {name: getattr(asked, name) for name in ("jobs", "trials", "keep") if getattr(asked, name) is not None}
     return replace(SHORT if asked.short else LONG, **given)
 
 

@@ -33,7 +33,7 @@ def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:
     ways = [_WAYS[number % len(_WAYS)] for number in range(sizes.trials)]
     chooser.shuffle(ways)
     took: dict[str, list[float]] = {way: [] for way in _WAYS}
-    with scratch() as folder, service(folder, app="faults.held_app") as running, opened(running.data) as book:
+    with scratch(keep=sizes.keep) as folder, service(folder, app="faults.held_app") as running, opened(running.data) as book:
         (running.data / "run" / "faults").mkdir()
         with Client.of_service(running.data) as client:
             for number, way in enumerate(ways):

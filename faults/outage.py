@@ -26,7 +26,7 @@ _HEALED_WITHIN_S = 120.0
 
 def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:
     """Let the broker go twice: it comes back with its data, and it comes back with nothing."""
-    with scratch() as folder:
+    with scratch(keep=sizes.keep) as folder:
         broker = Broker(folder / "broker")
         broker.start()
         with service(folder, STRONGROOM_BROKER_URL=broker.url) as running, Client.of_service(running.data) as client:

@@ -98,14 +98,17 @@ class Service:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def scratch(*, keep: bool = False) -> Iterator[Path]:
     """Make a folder whose name leaves room for a socket's path; nothing that lives in it outlives the block."""
     folder = Path(tempfile.mkdtemp(prefix="srf-"))
     try:
         yield folder
     finally:
         end_all(folder)
-        shutil.rmtree(folder)
+        if keep:
+            sys.stderr.write(f"kept: {folder}\n")
+        else:
+            shutil.rmtree(folder)
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Sizes:
     """How often each of the two is run."""
     history: int = 1_000_000
     """Rows of the job history."""
+    keep: bool = False
+    """Leave the data folders, to be looked at."""
 
 
 LONG = Sizes()

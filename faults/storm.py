@@ -22,7 +22,7 @@ _STUCK_S = 120.0
 
 def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:
     """Send, break, wait until nothing is left to be done, and count."""
-    with scratch() as folder, service(folder) as running, opened(running.data) as book:
+    with scratch(keep=sizes.keep) as folder, service(folder) as running, opened(running.data) as book:
         load = Load(running.data, folder / "notes", seed, sizes.jobs, max(10, sizes.jobs // 50), sizes.later_s)
         injector = Injector(running, book, random.Random(f"{seed}:faults"), sizes.freeze_s)  # noqa: S311
         with team(load) as senders:
