@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,13 @@ from storage.engine import Engine, Options
 hypothesis.settings.register_profile("usual", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=2000, stateful_step_count=100)
 hypothesis.settings.load_profile("usual")
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C again where it was ignored: a shell has its background jobs ignore it, and they would hand that on to the
+    processes that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
