@@ -6,7 +6,7 @@ from typing import Any
 
 from config.routes import ROUTES
 from config.schedules import SCHEDULE
-from strongroom.routes import SHORT_QUEUE
+from strongroom.routes import PRIORITY_STEPS, SHORT_QUEUE
 
 VISIBILITY_TIMEOUT_S = 6 * 3600
 """Above the longest job: the broker must never hand out a job that still runs. Lost ones come back by the reconciler."""
@@ -23,6 +23,8 @@ def celery_config() -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
+        # Keeps what it cannot read, where Celery's own logs it and lets it go.
+        "worker_consumer": "workers.consumer:KeepingConsumer",
         "task_default_queue": SHORT_QUEUE,
         "task_create_missing_queues": True,
         "task_routes": ROUTES,
@@ -31,6 +33,7 @@ def celery_config() -> dict[str, Any]:
         "enable_utc": True,
         "broker_transport_options": {
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "priority_steps": list(PRIORITY_STEPS),
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,

@@ -9,7 +9,6 @@ from strongroom.routes import LONG_QUEUE
 
 # Celery's schedule entries. ``expires``: a ring that was not heard in time is dropped, the next one says the same.
 SCHEDULE: dict[str, dict[str, Any]] = {
-    "reconcile": {"task": "strongroom.reconcile", "schedule": 2.0, "options": {"queue": UPKEEP_QUEUE, "expires": 2.0}},
     "tree": {"task": "strongroom.tree", "schedule": 15.0, "options": {"queue": LONG_QUEUE, "expires": 15.0}},
     "tidy": {"task": "strongroom.tidy", "schedule": 60.0, "options": {"queue": UPKEEP_QUEUE, "expires": 60.0}},
     "verify": {"task": "strongroom.verify", "schedule": 24 * 3600.0, "options": {"queue": LONG_QUEUE, "expires": 3600.0}},

@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     )
     max_document_bytes: int = Field(GIB, ge=KIB, description="The largest document, in plain bytes.")
     max_attempts: int = Field(5, ge=1, le=100, description="How often a job is tried before it is put into quarantine.")
+    kind_limits: dict[str, int] = Field(
+        {}, description='How many jobs of a kind run at once, as JSON: {"verify": 1}. Kinds that are not named have no limit.'
+    )
+    max_waiting: int = Field(
+        200_000, ge=100, description="Messages in a queue from which on producers are told to wait before they send more."
+    )
     short_concurrency: int = Field(2, ge=1, le=256, description="Processes of the worker for short jobs (stores).")
     long_concurrency: int = Field(
         2, ge=1, le=64, description="Processes of the worker for long jobs (verify, the tree, large stores)."

@@ -1,25 +1,38 @@
-"""The ledger of jobs: each job has a row, and what it did is recorded in the commit that did it."""
+"""The ledger of jobs: each job has a row, from the moment it is heard of. Who runs one is in leases.py, what is due in due.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
+from models.parts import in_parts
 from models.tables import Job, table_of
+from strongroom.routes import PRIORITIES
 
 _JOB = table_of(Job)
 
 State = Literal["queued", "running", "retrying", "parked", "done", "failed", "quarantined", "cancelled"]
+ACTIVE: tuple[State, ...] = ("queued", "running", "retrying", "parked")
 ENDED: frozenset[State] = frozenset({"done", "failed", "quarantined", "cancelled"})
+
+AskedBy = Literal["producer", "schedule", "person", "self-heal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do a job and to say how it ended. ``token`` fences off everybody who held it before."""
+
+    job_id: str
+    token: int
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job as the ledger knows it. Times are UTC; ``owner`` names the process that runs it."""
+    """A job as the ledger knows it: see models.tables.Job. Times are UTC."""
 
     job_id: str
     kind: str
@@ -28,12 +41,19 @@ class JobRow:
     priority: int
     asked_by: str
     attempts: int
+    queue: str
     owner: str
+    token: int
+    renewals: int
+    expires_at: datetime | None
+    progress: Mapping[str, Any] | None  # JSON: done, total, unit
     payload: str
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     due_at: datetime | None
+    sent_at: datetime | None
+    sends: int
     outcome: Mapping[str, Any] | None  # JSON: the receipt's counts
     error: Mapping[str, Any] | None  # JSON: contracts.ErrorInfo
 
@@ -42,120 +62,87 @@ class JobRow:
         """Whether nothing more will happen to it by itself."""
         return self.state in ENDED
 
+    @property
+    def lease(self) -> Lease:
+        """The lease that is in force, if it is running."""
+        return Lease(self.job_id, self.token)
 
-_COLUMNS = [_JOB.c[name] for name in JobRow.__slots__]
+
+COLUMNS = [_JOB.c[name] for name in JobRow.__slots__]
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job as it is first heard of."""
+    """A job as it is first heard of. ``accepted_at`` is when it was asked for, if that is known."""
 
     job_id: str
     kind: str
     payload: str = ""
     subject: str = ""
-    asked_by: str = "producer"
+    asked_by: AskedBy = "producer"
+    queue: str = ""
+    priority: int = PRIORITIES["normal"]
+    accepted_at: datetime | None = None
 
 
-def begin_attempts(
-    connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime, is_alive: Callable[[str], bool]
-) -> dict[str, JobRow]:
-    """Count one more attempt of each job and make ``owner`` its runner, before anything of it runs.
-
-    Counting first is what stops a job that kills its worker. Returns the rows of the jobs that are ``owner``'s now; a job that
-    has ended, or that a living process runs already, is not among them.
-    """
-    there = find_jobs(connection, [job.job_id for job in jobs])
-    fresh = _insert_new(connection, [job for job in jobs if job.job_id not in there], owner, now)
-    again = [name for name, row in there.items() if not row.ended and not (row.state == "running" and is_alive(row.owner))]
-    if again:
-        values = {"state": "running", "owner": owner, "started_at": now, "due_at": None, "attempts": _JOB.c.attempts + 1}
-        connection.execute(update(_JOB).where(_JOB.c.job_id.in_(again)).values(values))
-    return find_jobs(connection, fresh + again)
-
-
-def begin_new(connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime) -> set[str]:
-    """Make ``owner`` the runner of those jobs that the ledger has never heard of; return their ids."""
-    there = find_jobs(connection, [job.job_id for job in jobs])
-    return set(_insert_new(connection, [job for job in jobs if job.job_id not in there], owner, now))
-
-
-def _insert_new(connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime) -> list[str]:
-    if jobs:
-        connection.execute(insert(_JOB), [_first_row(job, owner, now) for job in jobs])
-    return [job.job_id for job in jobs]
-
-
-def _first_row(job: NewJob, owner: str, now: datetime) -> dict[str, Any]:
+def first_row(job: NewJob, state: State, now: datetime) -> dict[str, Any]:
+    """Return the columns of a new job's row."""
     return {
         "job_id": job.job_id,
         "kind": job.kind,
-        "payload": job.payload,
         "subject": job.subject,
+        "state": state,
+        "priority": job.priority,
         "asked_by": job.asked_by,
-        "state": "running",
-        "owner": owner,
-        "attempts": 1,
-        "created_at": now,
-        "started_at": now,
+        "attempts": 0,
+        "queue": job.queue,
+        "owner": "",
+        "token": 0,
+        "renewals": 0,
+        "payload": job.payload,
+        "created_at": job.accepted_at or now,
+        "sends": 0,
     }
 
 
-def end_job(  # the columns of one update
-    connection: Connection,
-    job_id: str,
-    state: State,
-    now: datetime,
-    *,
-    subject: str | None = None,
-    outcome: Mapping[str, Any] | None = None,
-    error: Mapping[str, Any] | None = None,
-) -> None:
-    """Record how a job ended. Called in the transaction of the work's own rows, so that both are true or neither."""
-    values: dict[str, Any] = {"state": state, "finished_at": now, "outcome": outcome, "error": error}
-    if subject is not None:
-        values["subject"] = subject
-    connection.execute(update(_JOB).where(_JOB.c.job_id == job_id).values(values))
+def queue_jobs(connection: Connection, jobs: Sequence[NewJob], now: datetime, due_at: datetime) -> list[str]:
+    """Enter those jobs that the ledger has never heard of as queued, to be sent (again) at ``due_at``; return their ids."""
+    there = find_jobs(connection, [job.job_id for job in jobs])
+    new = {job.job_id: job for job in jobs if job.job_id not in there}
+    if new:
+        rows = [first_row(job, "queued", now) | {"due_at": due_at, "sent_at": now} for job in new.values()]
+        connection.execute(insert(_JOB), rows)
+    return list(new)
 
 
-def postpone_job(
-    connection: Connection, job_id: str, due_at: datetime, error: Mapping[str, Any], *, counted: bool = True
-) -> None:
-    """Record that a job failed in a way that waiting can heal, and when it runs again.
-
-    Not ``counted``: the job is innocent (the disk is full), it is parked and its attempt does not bring it nearer to quarantine.
-    """
-    values: dict[str, Any] = {"state": "retrying", "due_at": due_at, "error": error, "owner": ""}
-    if not counted:
-        values |= {"state": "parked", "attempts": _JOB.c.attempts - 1}
-    connection.execute(update(_JOB).where(_JOB.c.job_id == job_id).values(values))
+def record_failed(connection: Connection, job: NewJob, error: Mapping[str, Any], now: datetime) -> JobRow:
+    """Enter a job that fails before it could begin; return its row, which is another's if the ledger knew the id already."""
+    if queue_jobs(connection, [job], now, now):
+        ended = {"state": "failed", "attempts": 1, "finished_at": now, "due_at": None, "error": dict(error)}
+        connection.execute(_JOB.update().where(_JOB.c.job_id == job.job_id).values(ended))
+    return find_jobs(connection, [job.job_id])[job.job_id]
 
 
-def queue_again(connection: Connection, now: datetime, patience: timedelta, is_alive: Callable[[str], bool]) -> list[JobRow]:
-    """Take the jobs that nobody runs though they should run, mark them queued, and return them, to be sent again.
-
-    Those are jobs whose time has come, and running ones whose process is gone. A job that was sent again is left alone for
-    ``patience``: its message may wait in a long queue.
-    """
-    running = select(*_COLUMNS).where(_JOB.c.state == "running")
-    due = select(*_COLUMNS).where(_JOB.c.state.in_(("queued", "retrying", "parked")), _JOB.c.due_at <= now).limit(1000)
-    lost = [row for row in (JobRow(*found) for found in connection.execute(running)) if not is_alive(row.owner)]
-    lost += [JobRow(*found) for found in connection.execute(due)]
-    if lost:
-        values = {"state": "queued", "owner": "", "due_at": now + patience}
-        connection.execute(update(_JOB).where(_JOB.c.job_id.in_([row.job_id for row in lost])).values(values))
-    return lost
+def park_job(connection: Connection, job: NewJob, error: Mapping[str, Any], now: datetime, due_at: datetime) -> None:
+    """Have a job that nobody here can begin wait until ``due_at``. One that runs or has ended stays as it is."""
+    queue_jobs(connection, [job], now, due_at)
+    values = {"state": "parked", "due_at": due_at, "error": dict(error)}
+    idle = (_JOB.c.job_id == job.job_id) & _JOB.c.state.in_(("queued", "retrying", "parked"))
+    connection.execute(_JOB.update().where(idle).values(values))
 
 
 def find_jobs(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobRow]:
     """Return the rows of those jobs that the ledger knows."""
-    rows = connection.execute(select(*_COLUMNS).where(_JOB.c.job_id.in_(list(job_ids))))
-    return {row[0]: JobRow(*row) for row in rows}
+    found: dict[str, JobRow] = {}
+    for part in in_parts(job_ids):
+        rows = connection.execute(select(*COLUMNS).where(_JOB.c.job_id.in_(part)))
+        found.update((row[0], JobRow(*row)) for row in rows)
+    return found
 
 
 def list_jobs(connection: Connection, states: Sequence[State] = (), limit: int = 100) -> Iterator[JobRow]:
     """Yield jobs, newest first; only those in the given states when any are given."""
-    query = select(*_COLUMNS).order_by(_JOB.c.created_at.desc(), _JOB.c.job_id.desc()).limit(limit)
+    query = select(*COLUMNS).order_by(_JOB.c.created_at.desc(), _JOB.c.job_id.desc()).limit(limit)
     if states:
         query = query.where(_JOB.c.state.in_(states))
     for row in connection.execute(query):

@@ -141,11 +141,23 @@ class StoredObject(SQLModel, table=True):
     blocks: bytes | None = Field(None, sa_type=LargeBinary)
 
 
+_ACTIVE = text("state IN ('queued', 'running', 'retrying', 'parked')")
+
+
 class Job(SQLModel, table=True):
-    """One job of the ledger. ``owner`` is the process that runs it; ``payload`` is its file in the inbox."""
+    """One job of the ledger. ``payload`` is its file in the inbox, or its message as JSON.
+
+    The lease: ``owner`` is the run that does it, ``token`` grows with each lease (the fencing token), ``renewals`` with each
+    heartbeat. ``due_at`` is when it is sent again if nobody has begun it, ``sends`` how often that was done.
+    """
 
     __tablename__ = "job"
-    __table_args__ = (Index("job_by_state", "state", "created_at"), Index("job_by_time", "created_at"))
+    __table_args__ = (
+        Index("job_by_state", "state", "created_at"),
+        Index("job_by_time", "created_at"),
+        Index("job_active", "state", "due_at", sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
+        Index("job_ended", "finished_at"),
+    )
 
     job_id: str = Field(primary_key=True, sa_type=_TEXT)
     kind: str = Field(sa_type=_TEXT)
@@ -154,14 +166,51 @@ class Job(SQLModel, table=True):
     priority: int = 0
     asked_by: str = Field("producer", sa_type=_TEXT)
     attempts: int = 0
+    queue: str = Field("", sa_type=_TEXT, sa_column_kwargs={"server_default": text("''")})
     owner: str = Field("", sa_type=_TEXT)
+    token: int = Field(0, sa_column_kwargs={"server_default": "0"})
+    renewals: int = Field(0, sa_column_kwargs={"server_default": "0"})
+    expires_at: datetime | None = Field(None, sa_type=_TIME)
+    progress: dict[str, Any] | None = Field(None, sa_type=_JSON)
     payload: str = Field("", sa_type=_TEXT)
     created_at: datetime = Field(sa_type=_TIME)
     started_at: datetime | None = Field(None, sa_type=_TIME)
     finished_at: datetime | None = Field(None, sa_type=_TIME)
     due_at: datetime | None = Field(None, sa_type=_TIME)
+    sent_at: datetime | None = Field(None, sa_type=_TIME)
+    sends: int = Field(0, sa_column_kwargs={"server_default": "0"})
     outcome: dict[str, Any] | None = Field(None, sa_type=_JSON)
     error: dict[str, Any] | None = Field(None, sa_type=_JSON)
+
+
+class Schedule(SQLModel, table=True):
+    """How far a schedule has been looked after: every slot up to ``seen_until`` has its row.
+
+    ``last_job_id`` is the job that it started last, ``counts`` how many slots it ever had in each state.
+    """
+
+    __tablename__ = "schedule"
+
+    name: str = Field(primary_key=True, sa_type=_TEXT)
+    seen_until: datetime = Field(sa_type=_TIME)
+    expression: str = Field("", sa_type=_TEXT)
+    time_zone: str = Field("", sa_type=_TEXT)
+    last_job_id: str = Field("", sa_type=_TEXT)
+    counts: dict[str, Any] = Field(default_factory=dict, sa_type=_JSON, nullable=False)
+
+
+class Slot(SQLModel, table=True):
+    """One due time of a schedule, claimed once. ``state``: ran, late, missed or overlapped; ``job_id`` is what it started."""
+
+    __tablename__ = "slot"
+    __table_args__ = (Index("slot_by_time", "slot_at", "schedule", "state"),)
+
+    schedule: str = Field(primary_key=True, foreign_key="schedule.name", sa_type=_TEXT)
+    slot_at: datetime = Field(primary_key=True, sa_type=_TIME)
+    state: str = Field(sa_type=_TEXT)
+    job_id: str = Field("", sa_type=_TEXT)
+    claimed_at: datetime = Field(sa_type=_TIME)
+    claimed_by: str = Field("", sa_type=_TEXT)
 
 
 def table_of(kind: type[SQLModel]) -> Table:

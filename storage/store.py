@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from models.commit import Outdated, commit_store
 from models.database import Database
 from models.history import CurrentVersion, already_there, current_versions
+from models.leases import LeaseLost
 from models.rows import NewSegment, NewVersion
 from storage.codecs import Encoder
 from storage.documents import Limits
@@ -59,16 +60,21 @@ class Storing:
 
         Raises:
             Transient: what waiting can heal; nothing of the batch is stored then, and calling again is safe.
+            LeaseLost: ``record`` raised it; nothing of the batch is stored, and the disk does not say that it was.
             StorageError: likewise, for as long as the folder or the catalogue is as it is.
         """
         for _ in range(ATTEMPTS):
             outcomes = _begin(documents)
             writing = Writing(self._means)
             writing.write(outcomes)
-            with suppress(Outdated):
-                return self._commit(outcomes, writing, record)
-            with suppress(Outdated):
-                return self._commit_late(outcomes, writing, record)
+            try:
+                with suppress(Outdated):
+                    return self._commit(outcomes, writing, record)
+                with suppress(Outdated):
+                    return self._commit_late(outcomes, writing, record)
+            except LeaseLost:
+                append_journal(self._journal, [_void(one) for one in outcomes if one.error is None])
+                raise
         raise CatalogueBusy("What the documents share with others is being swept, again and again.")
 
     def _commit(self, outcomes: Sequence[Outcome], writing: Writing, record: Record | None) -> list[DocumentReceipt]:
@@ -126,10 +132,15 @@ def _put_behind(outcomes: Sequence[Outcome], current: Mapping[str, CurrentVersio
     void: list[dict[str, Any]] = []  # JSON objects
     for index, one in enumerate(outcomes):
         if one.named.file_path in overtaken:
-            named = {"library_id": one.named.library_id, "version": one.named.version}
-            void.append({"void": {**named, "stored_at": one.stored_at}})
+            void.append(_void(one))
             one.stored_at = first + timedelta(microseconds=index)
     return void
+
+
+def _void(outcome: Outcome) -> dict[str, Any]:
+    """Return the journal entry which says that what an index or the journal tells of this document never came to be."""
+    named = {"library_id": outcome.named.library_id, "version": outcome.named.version}
+    return {"void": {**named, "stored_at": outcome.stored_at}}
 
 
 def _add(

@@ -12,11 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from models.ledger import JobRow, NewJob, begin_attempts, begin_new
+from models.leases import take_leases, take_new
+from models.ledger import JobRow, Lease, NewJob
 from storage.intake import Incoming, incoming
 from strongroom.contracts import DocumentOptions
 from strongroom.errors import PayloadDamaged, StorageError
 from strongroom.inbox import InboxFile
+from strongroom.routes import SHORT_QUEUE
 from tasks.services import Services
 
 TOGETHER_FILES = 63
@@ -75,14 +77,15 @@ class Accepted:
         self._file.close()
 
 
-def claim(services: Services, owner: str, job_id: str, payload: str, kind: str = "store") -> JobRow | None:
-    """Count an attempt and make ``owner`` the job's runner; None when it has ended or runs elsewhere."""
+def claim(services: Services, owner: str, job: NewJob) -> JobRow | None:
+    """Count an attempt and take the job's lease; None when it has ended, somebody else does it, or it has to wait."""
     with services.database.write("ledger") as connection:
-        job = NewJob(job_id, kind, payload)
-        return begin_attempts(connection, [job], owner, datetime.now(UTC), services.presence.is_alive).get(job_id)
+        now, fate = datetime.now(UTC), services.presence.fate
+        taken = take_leases(connection, [job], owner, now, lambda row: fate(row.owner), services.limits)
+    return taken.get(job.job_id)
 
 
-def take_along(services: Services, owner: str, first: Accepted, files: ExitStack) -> list[Accepted]:
+def take_along(services: Services, owner: str, first: Accepted, files: ExitStack) -> dict[Accepted, Lease]:
     """Open and claim other small jobs that wait in the inbox and that nobody has tried yet.
 
     A job that was tried before runs alone: if it kills its worker, it takes no other along. One whose file goes meanwhile, since
@@ -91,11 +94,11 @@ def take_along(services: Services, owner: str, first: Accepted, files: ExitStack
     room = TOGETHER_BYTES - first.sent_bytes
     waiting = [files.enter_context(one) for one in _waiting(services.inbox, first.path.name, room)]
     if not waiting:
-        return []
+        return {}
     with services.database.write("ledger") as connection:
-        jobs = [NewJob(one.job_id, "store", one.path.name) for one in waiting]
-        mine = begin_new(connection, jobs, owner, datetime.now(UTC))
-    return [one for one in waiting if one.job_id in mine]
+        jobs = [NewJob(one.job_id, "store", one.path.name, queue=SHORT_QUEUE) for one in waiting]
+        mine = take_new(connection, jobs, owner, datetime.now(UTC))
+    return {one: mine[one.job_id] for one in waiting if one.job_id in mine}
 
 
 def _waiting(inbox: Path, but: str, room: int) -> Iterator[Accepted]:

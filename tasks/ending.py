@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from models.ledger import JobRow, State, end_job, postpone_job
+from models.leases import LeaseLost, end_job, postpone_job
+from models.ledger import JobRow, Lease, State
 from strongroom import durable
 from strongroom.contracts import DocumentReceipt, ErrorInfo, StoreReceipt
 from strongroom.disposal import dispose
-from strongroom.errors import DiskFull, StorageError
+from strongroom.errors import DiskFull, MessageTooNew, StorageError
 from strongroom.inbox import write_receipt
 from strongroom.result import Problem
 from tasks.accepted import SUFFIX, Accepted
@@ -26,9 +27,16 @@ _TOLD = 100
 _INNOCENT_DELAY = 4
 """A job that waits for space on the disk waits as if for its fourth attempt: up to 8 seconds."""
 
+NEWER_WORKER = timedelta(seconds=30)
+"""How often a job that only a newer worker understands is offered again."""
 
-def end_stored(connection: Connection, job_id: str, receipts: Sequence[DocumentReceipt]) -> None:
-    """Record the end of a store job, in the transaction that stored its documents."""
+
+def end_stored(connection: Connection, lease: Lease, receipts: Sequence[DocumentReceipt]) -> None:
+    """Record the end of a store job, in the transaction that stored its documents.
+
+    Raises:
+        LeaseLost: the job is somebody else's by now: the transaction must be given up.
+    """
     failed = [(position, one) for position, one in enumerate(receipts) if one.error is not None]
     counts = {name: sum(one.status == name for one in receipts) for name in ("stored", "unchanged", "failed")}
     outcome: dict[str, Any] = dict(counts)  # JSON: counts, and a list when some failed
@@ -36,7 +44,7 @@ def end_stored(connection: Connection, job_id: str, receipts: Sequence[DocumentR
         outcome["failures"] = [{"position": position, "file": one.name, **_error(one)} for position, one in failed[:_TOLD]]
     error = _error(failed[0][1]) if failed else None
     state: State = "failed" if failed else "done"
-    end_job(connection, job_id, state, datetime.now(UTC), subject=_subject(receipts), outcome=outcome, error=error)
+    end_job(connection, lease, state, datetime.now(UTC), subject=_subject(receipts), outcome=outcome, error=error)
 
 
 def _error(receipt: DocumentReceipt) -> dict[str, Any]:
@@ -72,29 +80,33 @@ def hand_back(services: Services, accepted: Accepted, receipts: Callable[[], Seq
 
 def fail(
     services: Services,
-    job_id: str,
+    lease: Lease,
     error: StorageError,
     *,
     state: Literal["failed", "quarantined"] = "failed",
     receipt: bool = True,
 ) -> None:
-    """Record that a job as a whole cannot be done, tell the producer, keep its payload."""
+    """Record that a job as a whole cannot be done, tell the producer, keep its payload. Does nothing when the lease was lost."""
     info = ErrorInfo.of(Problem.of(error))
-    with services.database.write("ledger") as connection:
-        end_job(connection, job_id, state, datetime.now(UTC), error=info.model_dump())
-    if receipt:
-        tell(services, StoreReceipt(request_id=job_id, state=state, error=info))
-    keep(services, job_id)
+    with suppress(LeaseLost):
+        with services.database.write("ledger") as connection:
+            end_job(connection, lease, state, datetime.now(UTC), error=info.model_dump())
+        if receipt:
+            tell(services, StoreReceipt(request_id=lease.job_id, state=state, error=info))
+        keep(services, lease.job_id)
 
 
-def postpone(services: Services, row: JobRow, error: StorageError) -> None:
-    """Record that a job is to be tried again, and when; the reconciler sends it then."""
-    now = datetime.now(UTC)
-    counted = not isinstance(error, DiskFull)
-    due_at = now + delay_before(row.attempts if counted else _INNOCENT_DELAY)
+def postpone(services: Services, lease: Lease, attempts: int, error: StorageError) -> None:
+    """Record that a job is to be tried again, and when; the reconciler sends it then. Nothing, when the lease was lost."""
+    counted = not isinstance(error, DiskFull | MessageTooNew)
+    due_at = datetime.now(UTC) + (NEWER_WORKER if isinstance(error, MessageTooNew) else _delay(attempts, counted=counted))
     info: Mapping[str, Any] = ErrorInfo.of(Problem.of(error)).model_dump()  # JSON
     with services.database.write("ledger") as connection:
-        postpone_job(connection, row.job_id, due_at, info, counted=counted)
+        postpone_job(connection, lease, due_at, info, counted=counted)
+
+
+def _delay(attempts: int, *, counted: bool) -> timedelta:
+    return delay_before(attempts if counted else _INNOCENT_DELAY)
 
 
 def worn_out(row: JobRow) -> StorageError:

@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from models.ledger import JobRow, NewJob, begin_attempts, end_job, find_jobs
+from models.ledger import JobRow, NewJob, find_jobs, park_job, record_failed
 from strongroom.contracts import DocumentOptions, ErrorInfo, InlineDocument, StoreMessage, StoreReceipt, parse_message
-from strongroom.errors import InvalidDocument, InvalidMessage
+from strongroom.errors import InvalidDocument, InvalidMessage, MessageTooNew
 from strongroom.inbox import InboxWriter
 from strongroom.outgoing import json_bytes
 from strongroom.result import Problem
+from strongroom.routes import PRIORITIES
 from tasks.accepted import JOB_ID, SUFFIX
-from tasks.ending import keep, tell
+from tasks.ending import NEWER_WORKER, keep, tell
 from tasks.retry import in_process
-from tasks.services import Services
+from tasks.services import QUEUES, Services
 
 _OPTIONS = frozenset(DocumentOptions.model_fields)
 _INLINE = frozenset(InlineDocument.model_fields)
@@ -38,7 +39,7 @@ def job_id_of(asked_for: object, message_id: str) -> str:
     return hashlib.sha256(message_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def accept_message(services: Services, fields: Mapping[str, Any], message_id: str) -> str | None:
+def accept_message(services: Services, fields: Mapping[str, Any], message_id: str) -> NewJob | None:
     """Return the job that a message rings for, after staging what it carries itself; None when that job has ended.
 
     Raises:
@@ -48,10 +49,11 @@ def accept_message(services: Services, fields: Mapping[str, Any], message_id: st
     message = parse_message(StoreMessage, dict(fields))
     documents = _carried(message)
     if message.inbox is not None:
-        return message.inbox.removesuffix(SUFFIX)
+        return _store_job(message.inbox, message)
     job_id = job_id_of(message.request_id, message_id)
-    if (services.inbox / f"{job_id}{SUFFIX}").exists():
-        return job_id
+    job = _store_job(f"{job_id}{SUFFIX}", message)
+    if (services.inbox / job.payload).exists():
+        return job
     with services.database.read() as connection:
         row = find_jobs(connection, [job_id]).get(job_id)
     if row is not None and row.ended:
@@ -60,7 +62,12 @@ def accept_message(services: Services, fields: Mapping[str, Any], message_id: st
         for data, options in documents:
             writer.add(data, "message", options)
         writer.commit()
-    return job_id
+    return job
+
+
+def _store_job(payload: str, message: StoreMessage) -> NewJob:
+    job_id = payload.removesuffix(SUFFIX)
+    return NewJob(job_id, "store", payload, queue=QUEUES["store"], priority=PRIORITIES[message.priority])
 
 
 def _carried(message: StoreMessage) -> _Inline:
@@ -94,25 +101,33 @@ def _options_of(document: InlineDocument) -> DocumentOptions:
 def refuse_message(services: Services, kind: str, fields: Mapping[str, Any], message_id: str, error: InvalidMessage) -> None:
     """Record a message that is not understood as a failed job; keep what it said, and the inbox file that it named.
 
+    One that follows a newer contract is no failure: it is parked, and offered again until a newer worker takes it.
+
     Raises:
         StorageError: the ledger cannot be reached: the message must come again.
     """
     job_id = job_id_of(_asked_for(fields), message_id)
     info = ErrorInfo.of(Problem.of(error))
-    job = NewJob(job_id, kind, _as_text(fields))
-
-    def record() -> JobRow:
-        now = datetime.now(UTC)
-        with services.database.write("ledger") as connection:
-            if begin_attempts(connection, [job], "", now, services.presence.is_alive):
-                end_job(connection, job_id, "failed", now, error=info.model_dump())
-            return find_jobs(connection, [job_id])[job_id]
-
-    row = in_process(record)
+    if isinstance(error, MessageTooNew):
+        job = NewJob(job_id, kind, _as_text({**fields, "request_id": job_id}), queue=QUEUES[kind])
+        in_process(lambda: _park(services, job, info))
+        return
+    row = in_process(lambda: _record_failed(services, NewJob(job_id, kind, _as_text(fields)), info))
     if row.state == "failed" and row.outcome is None:  # by this delivery, or by one before it that died here
         if fields.get("receipt") is True:
             tell(services, StoreReceipt(request_id=job_id, state="failed", error=info))
         keep(services, job_id)
+
+
+def _park(services: Services, job: NewJob, info: ErrorInfo) -> None:
+    now = datetime.now(UTC)
+    with services.database.write("ledger") as connection:
+        park_job(connection, job, info.model_dump(), now, now + NEWER_WORKER)
+
+
+def _record_failed(services: Services, job: NewJob, info: ErrorInfo) -> JobRow:
+    with services.database.write("ledger") as connection:
+        return record_failed(connection, job, info.model_dump(), datetime.now(UTC))
 
 
 def _asked_for(fields: Mapping[str, Any]) -> object:

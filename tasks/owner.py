@@ -10,10 +10,17 @@ import fcntl
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+
+from models.leases import Fate
+
+LEAVING = ".leaving"
+_FORGOTTEN_AFTER_S = 24 * 3600.0
 
 
 def this_process() -> str:
@@ -21,43 +28,58 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def mark_leaving(folder: Path, worker: str) -> None:
+    """Note that an operator stops this worker: if its processes are killed now, their jobs are not to blame."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / f"{worker}{LEAVING}").touch(mode=0o600)
+
+
 class Presence:
     """This process at work on one data folder, for as long as it lives. Every process makes its own, after a fork.
 
-    Runs are named ``host:pid:lock:number``; the first two only tell people where to look.
+    Runs are named ``host:pid:worker:lock:number``; the first two only tell people where to look, ``worker`` is the worker whose
+    child this process is.
     """
 
-    def __init__(self, folder: Path, process: str) -> None:
+    def __init__(self, folder: Path, process: str, worker: str = "") -> None:
         """Take a new lock in ``folder``, which is made when it is not there; locks of dead processes are removed.
 
         Raises:
             OSError: the folder cannot be written.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder, self._process = folder, process
+        self._folder, self._process, self._worker = folder, process, worker
         self._lock = secrets.token_hex(8)
         self._numbers = count(1)
-        self._at_work: set[str] = set()
+        self._at_work: dict[str, float] = {}
         self._descriptor = _take(folder / self._lock)
         self._forget_the_dead()
 
     @contextmanager
     def at_work(self) -> Iterator[str]:
         """Yield a name for one run. After the block nobody does what is still marked with that name."""
-        number = str(next(self._numbers))
-        self._at_work.add(number)
+        name = f"{self._process}:{self._worker}:{self._lock}:{next(self._numbers)}"
+        self._at_work[name] = time.monotonic()
         try:
-            yield f"{self._process}:{self._lock}:{number}"
+            yield name
         finally:
-            self._at_work.discard(number)
+            del self._at_work[name]
+
+    def runs_older_than(self, seconds: float) -> list[str]:
+        """Return the names of this process's own runs that have gone on for so long."""
+        before = time.monotonic() - seconds
+        return [name for name, since in list(self._at_work.items()) if since <= before]
 
     def is_alive(self, owner: str) -> bool:
         """Whether that run may still go on: its process lives, and if it is this very one, the run has not ended."""
-        lock, _, number = owner.rpartition(":")
-        lock = lock.rpartition(":")[2]
-        if lock == self._lock:
-            return number in self._at_work
-        return bool(lock) and _is_held(self._folder / lock)
+        return self.fate(owner) == "alive"
+
+    def fate(self, owner: str) -> Fate:
+        """What became of that run. A frozen process is alive: leases tell of those."""
+        worker, lock = (["", "", *owner.split(":")])[-3:-1]
+        if owner in self._at_work if lock == self._lock else _is_name(lock) and _is_held(self._folder / lock):
+            return "alive"
+        return "stopped" if _is_name(worker) and (self._folder / f"{worker}{LEAVING}").exists() else "dead"
 
     def close(self) -> None:
         """Leave, as the end of the process would."""
@@ -65,8 +87,25 @@ class Presence:
 
     def _forget_the_dead(self) -> None:
         for path in self._folder.iterdir():
-            if path.name != self._lock:
+            if path.suffix == LEAVING:
+                _remove_when_old(path)
+            elif path.name != self._lock:
                 _remove_unless_held(path)
+
+
+def new_name() -> str:
+    """Return a name that nobody else has, for a worker."""
+    return secrets.token_hex(8)
+
+
+def _is_name(text: str) -> bool:
+    return text.isalnum()
+
+
+def _remove_when_old(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        if datetime.now(UTC).timestamp() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
+            path.unlink()
 
 
 def _take(path: Path) -> int:

@@ -1,68 +1,150 @@
-"""The task ``strongroom.reconcile``: what was accepted and is not being done is sent again."""
+"""Reconciling: what was accepted and is not being done is sent again. Every worker process does it; it needs no queue."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
-from models.ledger import JobRow, find_jobs, queue_again
-from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, VERIFY_TASK, store_queue
+from models.due import AT_ONCE, SETTLED, is_due, running_jobs, send_later, take_back, take_due
+from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
+from strongroom.errors import BrokerUnavailable
+from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, store_queue
 from tasks.accepted import JOB_FILE, SUFFIX
-from tasks.services import Services
+from tasks.services import QUEUES, TASKS, Services
+from tasks.unreadable import record_unreadable
+from tasks.watch import Watch
 
-PATIENCE = timedelta(seconds=20)
-"""How long a message that was sent again may wait in its queue before it is sent once more: a job runs again within 30 s."""
-SETTLED_S = 3.0
-"""Age of an inbox file that the ledger does not know, after which its message is thought lost if its queue is empty."""
-_AT_ONCE = 1000
-
-
-def run_reconcile(services: Services) -> int:
-    """Send again what nobody does though it was accepted; return how many jobs that were. Safe to run anywhere, at any time."""
-    now = datetime.now(UTC)
-    with services.database.write("ledger") as connection:
-        lost = queue_again(connection, now, PATIENCE, services.presence.is_alive)
-    for row in lost:
-        _send_again(services, row)
-    unheard = _unheard(services, now)
-    for name in unheard:
-        services.send(STORE_TASK, {"inbox": name}, queue=SHORT_QUEUE)
-    return len(lost) + len(unheard)
+OVERLOOKED = timedelta(seconds=60)
+"""Age at which an unknown inbox file becomes a row though messages wait in its queue: its own may never have been sent."""
+_LOOKED_AT = 20_000
+"""How many names of the inbox one look takes."""
 
 
-def _send_again(services: Services, row: JobRow) -> None:
-    if row.kind == "store":
-        services.send(STORE_TASK, {"inbox": row.payload}, queue=SHORT_QUEUE)
-    else:
-        arguments: dict[str, Any] = json.loads(row.payload)  # JSON of the message, checked again on arrival
-        services.send(VERIFY_TASK, arguments, queue=LONG_QUEUE)
+def run_reconcile(services: Services, watch: Watch) -> int:
+    """Take back the leases of those who are gone, enter accepted files that the ledger does not know, send what is due.
 
+    Returns how many messages were sent. Safe in any number of processes at once: each step is a compare-and-set in the ledger.
 
-def _unheard(services: Services, now: datetime) -> list[str]:
-    """Return accepted files whose message was lost: their producer died before it sent it, or the broker forgot it.
-
-    Only of a size whose queue is empty: else their message may still wait there.
+    Raises:
+        BrokerUnavailable: nothing can be sent now; what is due stays due.
     """
-    free = {queue for queue in (SHORT_QUEUE, LONG_QUEUE) if services.waiting(queue) == 0}
-    names: list[str] = []
-    with os.scandir(services.inbox) as entries:
-        for entry in entries:
-            if JOB_FILE.fullmatch(entry.name) and _is_unheard(entry, now, free):
-                names.append(entry.name)
-            if len(names) == _AT_ONCE:
-                break
+    now = datetime.now(UTC)
+    _take_back(services, watch, now)
+    record_unreadable(services)
+    files = _settled(services, now)
+    if not files and not _any_waits(services, now):
+        return 0
+    free = services.broker.free((SHORT_QUEUE, LONG_QUEUE))
+    left = _enter(services, files, free, now)
+    return _send_due(services, free, now) + _ring_again(services, left)
+
+
+def _take_back(services: Services, watch: Watch, now: datetime) -> None:
     with services.database.read() as connection:
-        known = find_jobs(connection, [name.removesuffix(SUFFIX) for name in names])
-    running = {row.payload for row in known.values() if not row.ended}
-    return [name for name in names if name not in running]
+        rows = running_jobs(connection)
+    gone = watch.gone(rows)
+    if gone:
+        with services.database.write("ledger") as connection:
+            take_back(connection, [row for row in rows if row.job_id in gone], lambda row: gone[row.job_id], now)
 
 
-def _is_unheard(entry: os.DirEntry[str], now: datetime, free: set[str]) -> bool:
-    with suppress(FileNotFoundError):  # done meanwhile
-        status = entry.stat(follow_symlinks=False)
-        may_wait_in = {SHORT_QUEUE} if store_queue(status.st_size) == SHORT_QUEUE else {SHORT_QUEUE, LONG_QUEUE}
-        return may_wait_in <= free and status.st_mtime < now.timestamp() - SETTLED_S
-    return False
+def _any_waits(services: Services, now: datetime) -> bool:
+    with services.database.read() as connection:
+        return is_due(connection, now, (SHORT_QUEUE, LONG_QUEUE))
+
+
+def _send_due(services: Services, free: Collection[str], now: datetime) -> int:
+    sent = 0
+    while True:
+        with services.database.read() as connection:
+            if not is_due(connection, now, free):
+                return sent
+        with services.database.write("ledger") as connection:
+            rows = take_due(connection, now, free)
+        sent += _send(services, rows)
+        if len(rows) < AT_ONCE:
+            return sent
+
+
+def _send(services: Services, rows: Sequence[JobRow]) -> int:
+    for number, row in enumerate(rows):
+        try:
+            services.broker.send(TASKS[row.kind], _message(row), queue=row.queue or QUEUES[row.kind], priority=row.priority)
+        except BrokerUnavailable:
+            with services.database.write("ledger") as connection:
+                send_later(connection, [late.job_id for late in rows[number:]], datetime.now(UTC))
+            raise
+    return len(rows)
+
+
+def _message(row: JobRow) -> Mapping[str, Any]:
+    """Return the message that starts a job: the name of its file, or what a raw message said, checked again on arrival."""
+    if row.payload.endswith(SUFFIX):
+        return {"inbox": row.payload}
+    message: dict[str, Any] = json.loads(row.payload)
+    return message
+
+
+def _settled(services: Services, now: datetime) -> list[tuple[str, os.stat_result]]:
+    """Return the accepted files whose own message should have been heard by now, and that the ledger does not have as active."""
+    names = _settled_names(services, now)
+    found: list[tuple[str, os.stat_result]] = []
+    for part in iter(lambda: list(islice(names, AT_ONCE)), []):
+        with services.database.read() as connection:
+            known = find_jobs(connection, [name.removesuffix(SUFFIX) for name, _ in part])
+        active = {f"{job_id}{SUFFIX}" for job_id, row in known.items() if not row.ended}
+        found += [one for one in part if one[0] not in active]
+        if len(found) >= AT_ONCE:
+            break
+    return sorted(found, key=lambda one: one[1].st_mtime_ns)
+
+
+def _settled_names(services: Services, now: datetime) -> Iterator[tuple[str, os.stat_result]]:
+    before = (now - SETTLED).timestamp()
+    with os.scandir(services.inbox) as entries:
+        for entry in islice(entries, _LOOKED_AT):
+            if JOB_FILE.fullmatch(entry.name):
+                with suppress(FileNotFoundError):  # done meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_mtime < before:
+                        yield entry.name, status
+
+
+def _enter(services: Services, files: Sequence[tuple[str, os.stat_result]], free: Collection[str], now: datetime) -> list[str]:
+    """Enter the files that the ledger has never heard of as jobs that are due; return those whose job has ended already.
+
+    Left alone are those whose message may still wait in a queue, unless they have lain there for long.
+    """
+    lost = [one for one in files if _may_wait_in(one[1]) <= set(free) or one[1].st_mtime < (now - OVERLOOKED).timestamp()]
+    jobs = [
+        NewJob(
+            name.removesuffix(SUFFIX),
+            "store",
+            name,
+            queue=store_queue(status.st_size),
+            accepted_at=min(now, datetime.fromtimestamp(status.st_mtime, UTC)),
+        )
+        for name, status in lost
+    ]
+    if not jobs:
+        return []
+    with services.database.write("ledger") as connection:
+        there = find_jobs(connection, [job.job_id for job in jobs])
+        queue_jobs(connection, jobs, now, now)
+    return [job.payload for job in jobs if job.job_id in there and there[job.job_id].ended]
+
+
+def _may_wait_in(status: os.stat_result) -> set[str]:
+    return {SHORT_QUEUE} if store_queue(status.st_size) == SHORT_QUEUE else {SHORT_QUEUE, LONG_QUEUE}
+
+
+def _ring_again(services: Services, names: Sequence[str]) -> int:
+    """Ring for files whose job has ended: whoever did it died before it had told the producer and let the file go."""
+    for name in names:
+        services.broker.send(STORE_TASK, {"inbox": name}, queue=SHORT_QUEUE)
+    return len(names)

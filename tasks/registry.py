@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
 from celery import Celery
 from celery.exceptions import Reject
+from kombu.exceptions import OperationalError
 
 from storage.tidy import tidy
 from strongroom.errors import StorageError
 from strongroom.routes import STORE_TASK, VERIFY_TASK
-from tasks.reconcile import run_reconcile
-from tasks.services import RECONCILE_TASK, TIDY_TASK, TREE_TASK, Services
+from tasks.services import TIDY_TASK, TREE_TASK, Services
 from tasks.store import run_store
 from tasks.verify import run_verify
 
@@ -50,7 +51,7 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
     @app.task(name=VERIFY_TASK, **_OPTIONS)
     def verify(task: Any, /, *more: Any, **fields: Any) -> None:  # as above
         with _coming_again():
-            run_verify(services(), _message(more, fields), task.request.id)
+            run_verify(services(), _message(more, fields), task.request.id, partial(_show_in_flower, task))
 
     @app.task(name=TREE_TASK, **_OPTIONS)
     def tree(_task: object) -> None:
@@ -58,17 +59,17 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
         if shown:
             log.info("tree caught up", versions=shown)
 
-    @app.task(name=RECONCILE_TASK, **_OPTIONS, send_events=False)  # every other second: Flower would show little else
-    def reconcile(_task: object) -> None:
-        again = run_reconcile(services())
-        if again:
-            log.info("sent again what nobody was doing", jobs=again)
-
     @app.task(name=TIDY_TASK, **_OPTIONS, send_events=False)
     def tidy_up(_task: object) -> None:
         removed = asdict(tidy(services().engine.folder, datetime.now(UTC)))
         if any(removed.values()):
             log.info("tidied", **removed)
+
+
+def _show_in_flower(task: Any, line: str) -> None:
+    """Send an event of our own: Flower shows its name as the task's state. What it cannot be told is in the ledger as well."""
+    with suppress(OperationalError, OSError):
+        task.send_event("task-progress", retry=False, result=line)
 
 
 def _message(more: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:

@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from models.database import Database
 from storage.engine import Engine
-from tasks.owner import Presence
+from strongroom.errors import BrokerUnavailable
+from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, VERIFY_TASK
+from tasks.owner import Presence, this_process
 
 TREE_TASK = "strongroom.tree"
-RECONCILE_TASK = "strongroom.reconcile"
 TIDY_TASK = "strongroom.tidy"
 """The tasks that nobody outside sends."""
 
+TASKS = MappingProxyType({"store": STORE_TASK, "verify": VERIFY_TASK})
+QUEUES = MappingProxyType({"store": SHORT_QUEUE, "verify": LONG_QUEUE})
+"""Which task does the jobs of a kind, and which queue they go to when nothing else is known of them."""
 
-class Send(Protocol):
-    """Puts a message on a queue."""
 
-    def __call__(self, task: str, arguments: dict[str, Any], *, queue: str) -> None:
-        """Send it, or raise BrokerUnavailable."""
+class Broker(Protocol):
+    """What the tasks need of the broker: it is only a buffer."""
+
+    def send(self, task: str, arguments: Mapping[str, Any], *, queue: str, priority: int = 0) -> None:
+        """Put a message on a queue, or raise BrokerUnavailable."""
+
+    def free(self, queues: Collection[str]) -> set[str]:
+        """Return those queues in which no message waits, or raise BrokerUnavailable."""
+
+
+class NoBroker:
+    """Nobody to send to: what is due is sent by those who have a broker."""
+
+    def send(self, task: str, arguments: Mapping[str, Any], *, queue: str, priority: int = 0) -> None:  # noqa: ARG002 - Broker's
+        """Refuse."""
+        raise BrokerUnavailable(f"{task} cannot be sent from here.")
+
+    def free(self, queues: Collection[str]) -> set[str]:
+        """Refuse."""
+        raise BrokerUnavailable(f"What waits in {', '.join(queues)} is not known here.")
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """An engine and what else a task needs. Belongs to one process, which is what ``owner`` names (``host:pid``)."""
+    """An engine and what else a task needs. Belongs to one process; ``worker`` names the worker whose child that is."""
 
     engine: Engine
-    owner: str
-    max_attempts: int
-    send: Send
-    waiting: Callable[[str], int]
-    """Returns how many messages wait in a queue."""
+    broker: Broker = field(default_factory=NoBroker)
+    max_attempts: int = 5
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How many jobs of a kind run at once; kinds that are not named have no limit."""
+    owner: str = field(default_factory=this_process)
+    worker: str = ""
+    progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How far the running jobs of this process have come, by id: the heartbeat writes it into the ledger."""
     presence: Presence = field(init=False)
     """Shows other processes that this one lives, as long as it does."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "presence", Presence(self.engine.folder.run / "workers", self.owner))
+        object.__setattr__(self, "presence", Presence(self.workers, self.owner, self.worker))
+
+    @property
+    def workers(self) -> Path:
+        """Where processes show that they live."""
+        return self.engine.folder.run / "workers"
 
     @property
     def database(self) -> Database:

@@ -6,15 +6,17 @@ that was rung for a small job takes other waiting ones along, so that many messa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
-from models.ledger import JobRow, find_jobs
+from models.leases import LeaseLost, give_back
+from models.ledger import JobRow, Lease, NewJob
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import BrokerUnavailable, InvalidMessage, PayloadDamaged, PayloadMissing, StorageError
 from strongroom.routes import LONG_QUEUE
@@ -38,7 +40,7 @@ def run_store(services: Services, fields: Mapping[str, Any], message_id: str) ->
         StorageError: the ledger or the inbox cannot be reached: the message must come again.
     """
     try:
-        job_id = accept_message(services, fields, message_id)
+        job = accept_message(services, fields, message_id)
     except InvalidMessage as error:
         refuse_message(services, "store", fields, message_id, error)
         return
@@ -48,48 +50,52 @@ def run_store(services: Services, fields: Mapping[str, Any], message_id: str) ->
         log.exception("a message failed in a way nobody thought of", message=message_id)
         refuse_message(services, "store", fields, message_id, InvalidMessage(f"The message broke its worker: {error!r}."))
         return
-    if job_id is not None and not was_taken_along(services, job_id):
+    if job is not None and not was_taken_along(services, job.job_id):
         with services.presence.at_work() as owner, ExitStack() as files:
-            _run(services, owner, job_id, files)
+            _run(services, owner, job, files)
 
 
-def _run(services: Services, owner: str, job_id: str, files: ExitStack) -> None:
+def _run(services: Services, owner: str, job: NewJob, files: ExitStack) -> None:
     """Count the attempt, then look at the payload: whatever that does to this process has been counted."""
-    row = in_process(lambda: claim(services, owner, job_id, f"{job_id}{SUFFIX}"))
+    row = in_process(lambda: claim(services, owner, job))
     if row is None:
-        finish_ended(services, job_id, files)
+        finish_ended(services, job.job_id, files)
     elif row.attempts > services.max_attempts:
-        fail(services, job_id, worn_out(row), state="quarantined")
+        fail(services, row.lease, worn_out(row), state="quarantined")
     else:
         _store(services, row, files)
 
 
 def _store(services: Services, row: JobRow, files: ExitStack) -> None:
     """Store the documents of this job, and of waiting ones, with one barrier and one commit that ends their jobs too."""
-    together: list[Accepted] = []
+    together: dict[Accepted, Lease] = {}
     try:
-        together += [files.enter_context(Accepted(services.inbox / f"{row.job_id}{SUFFIX}"))]
+        first = files.enter_context(Accepted(services.inbox / f"{row.job_id}{SUFFIX}"))
+        together[first] = row.lease
         if row.attempts == 1:
-            together += in_process(lambda: take_along(services, row.owner, together[0], files))
+            together |= in_process(lambda: take_along(services, row.owner, first, files))
         receipts = in_process(lambda: _store_together(services, together))
     except (PayloadMissing, PayloadDamaged) as error:
-        fail(services, row.job_id, error)
+        fail(services, row.lease, error)
+    except LeaseLost as lost:
+        log.warning("nothing was stored: the lease was lost meanwhile", job=str(lost))
+        _give_back(services, together.values())
     except Exception as error:
         if not isinstance(error, StorageError):
             log.exception("a store failed in a way nobody thought of", job=row.job_id)
-        _postpone(services, [row.job_id, *(one.job_id for one in together)], error)
+        _postpone(services, row, together.values(), error)
     else:
         _show(services, [receipt for part in receipts for receipt in part])
         for accepted, part in zip(together, receipts, strict=True):
             _hand_back(services, accepted, part)
 
 
-def _store_together(services: Services, together: list[Accepted]) -> list[list[DocumentReceipt]]:
+def _store_together(services: Services, together: Mapping[Accepted, Lease]) -> list[list[DocumentReceipt]]:
     bounds = list(pairwise(accumulate((len(one.documents) for one in together), initial=0)))
 
     def record(connection: Connection, receipts: Sequence[DocumentReceipt]) -> None:
-        for accepted, (start, end) in zip(together, bounds, strict=True):
-            end_stored(connection, accepted.job_id, receipts[start:end])
+        for lease, (start, end) in zip(together.values(), bounds, strict=True):
+            end_stored(connection, lease, receipts[start:end])
 
     documents = [document for accepted in together for document in accepted.documents]
     receipts = services.engine.store(documents, record)
@@ -103,7 +109,7 @@ def _show(services: Services, receipts: Sequence[DocumentReceipt]) -> None:
             services.engine.show(receipts)
         elif services.engine.options.tree != "none":
             with suppress(BrokerUnavailable):
-                services.send(TREE_TASK, {}, queue=LONG_QUEUE)
+                services.broker.send(TREE_TASK, {}, queue=LONG_QUEUE)
     except (StorageError, OSError) as error:
         log.warning("stored, and not in the tree yet", error=str(error))
 
@@ -115,11 +121,14 @@ def _hand_back(services: Services, accepted: Accepted, receipts: Sequence[Docume
         log.warning("stored, and its producer not told yet", job=accepted.job_id, error=error.message)
 
 
-def _postpone(services: Services, job_ids: Sequence[str], error: Exception) -> None:
+def _give_back(services: Services, leases: Iterable[Lease]) -> None:
+    """Let others do the jobs that were to be stored together with one whose lease was lost: they were not even tried."""
+    with services.database.write("ledger") as connection:
+        give_back(connection, leases, datetime.now(UTC))
+
+
+def _postpone(services: Services, row: JobRow, leases: Iterable[Lease], error: Exception) -> None:
     """Have the jobs that did not end tried again, whatever the error was: none is left running for ever."""
     known = error if isinstance(error, StorageError) else StorageError(f"An unexpected error: {error!r}.")
-    with services.database.read() as connection:
-        rows = find_jobs(connection, job_ids)
-    for row in rows.values():
-        if not row.ended:
-            postpone(services, row, known)
+    for lease in dict.fromkeys((row.lease, *leases)):
+        postpone(services, lease, row.attempts, known)

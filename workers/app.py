@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celery import Celery, signals
+from celery import Celery, current_app, signals
 
 from config.celery import celery_config
 from config.logs import configure_logs
@@ -12,10 +12,27 @@ from workers.composition import ProcessServices
 
 
 def create_app(settings: Settings, broker_url: str) -> Celery:
-    """Return an application on a broker. Nothing is opened before a task runs."""
+    """Return an application on a broker. Nothing is opened before a worker's pool starts, or a task runs."""
     app = Celery("strongroom", broker=broker_url, set_as_current=False)
     app.conf.update(celery_config())
-    register_tasks(app, ProcessServices(app, settings))
+    services = ProcessServices(app, settings)
+    register_tasks(app, services)
     app.finalize()
     signals.setup_logging.connect(lambda **_: configure_logs(settings), weak=False)
+    _follow_the_worker(app, services)
     return app
+
+
+def _follow_the_worker(app: Celery, services: ProcessServices) -> None:
+    """Celery's signals are everybody's: only the application that the worker runs is meant."""
+
+    def begin_process(**_: object) -> None:
+        if current_app == app:
+            services.begin_process()
+
+    def leave(**_: object) -> None:
+        if current_app == app:
+            services.leave()
+
+    signals.worker_process_init.connect(begin_process, weak=False)
+    signals.worker_shutting_down.connect(leave, weak=False)

@@ -4,50 +4,87 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
 from config.settings import Settings
+from storage.layout import DataFolder
 from strongroom.errors import BrokerUnavailable
-from tasks.owner import this_process
+from tasks.heart import Heart
+from tasks.owner import mark_leaving, new_name
 from tasks.services import Services
 from workers.prepare import make_engine
 
 
+class AppBroker:
+    """The application's own broker, as the tasks use it."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def send(self, task: str, arguments: Mapping[str, Any], *, queue: str, priority: int = 0) -> None:
+        """Send a message; see tasks.services.Broker."""
+        try:
+            self._app.send_task(task, kwargs=dict(arguments), queue=queue, priority=priority, ignore_result=True, retry=False)
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailable(f"The broker does not take {task}.") from error
+
+    def free(self, queues: Collection[str]) -> set[str]:
+        """Tell which queues are empty; see tasks.services.Broker."""
+        try:
+            with self._app.connection_for_read() as connection:
+                channel: Any = connection.default_channel  # celery-types does not know a channel's methods
+                return {queue for queue in queues if _waiting(channel, queue) == 0}
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailable("The broker does not say what waits.") from error
+
+
+def _waiting(channel: Any, queue: str) -> int:  # as above
+    try:
+        return int(channel.queue_declare(queue, passive=True).message_count)
+    except ChannelError:
+        return 0  # a queue that nobody has sent to does not exist yet
+
+
 class ProcessServices:
-    """Gives each process services of its own: a prefork child must not use what its parent opened."""
+    """Gives each process services of its own: a prefork child must not use what its parent opened.
+
+    Made in a worker's main process, whose children inherit the worker's name.
+    """
 
     def __init__(self, app: Celery, settings: Settings) -> None:
-        self._app = app
+        self._broker = AppBroker(app)
         self._settings = settings
+        self._worker = new_name()
         self._pid = 0
         self._services: Services | None = None
+        self._beats = False
 
     def __call__(self) -> Services:
         """Return this process's services; the first call opens the data folder."""
         if self._services is None or self._pid != os.getpid():
-            engine = make_engine(self._settings).open()
+            settings = self._settings
+            engine = make_engine(settings).open()
             self._pid = os.getpid()
-            self._services = Services(engine, this_process(), self._settings.max_attempts, self._send, self._waiting)
+            self._services = Services(engine, self._broker, settings.max_attempts, settings.kind_limits, worker=self._worker)
             # What is imported lives as long as the process: looking at it in each collection took a tenth of a store's time.
             gc.collect()
             gc.freeze()
+            if self._beats:
+                Heart(self._services).start()
         return self._services
 
-    def _send(self, task: str, arguments: dict[str, Any], *, queue: str) -> None:
-        try:
-            self._app.send_task(task, kwargs=arguments, queue=queue, ignore_result=True, retry=False)
-        except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(f"The broker does not take {task}.") from error
+    def begin_process(self) -> None:
+        """Open the data folder in a pool process as soon as it starts, and keep a heart beating in it.
 
-    def _waiting(self, queue: str) -> int:
-        try:
-            with self._app.connection_for_read() as connection:
-                channel: Any = connection.default_channel  # celery-types does not know a channel's methods
-                return int(channel.queue_declare(queue, passive=True).message_count)
-        except ChannelError:
-            return 0  # a queue that nobody has sent to does not exist yet
-        except (OperationalError, OSError) as error:
-            raise BrokerUnavailable("The broker does not say what waits.") from error
+        A folder that cannot be opened yet is tried again by each task.
+        """
+        self._beats = True
+        self()
+
+    def leave(self) -> None:
+        """Note, in the worker's main process, that its operator stops it."""
+        mark_leaving(DataFolder(self._settings.data_dir).run / "workers", self._worker)

@@ -84,7 +84,7 @@ one job. There is no result to fetch. `strongroom jobs show ID` tells what becam
 """
 
 _NOT_YOURS = """\
-`strongroom.tree` and `strongroom.reconcile` are the service's own: beat sends them, and nobody else needs to.
+`strongroom.tree` and `strongroom.tidy` are the service's own: beat sends them, and nobody else needs to.
 
 """
 

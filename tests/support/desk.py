@@ -7,7 +7,7 @@ import os
 import resource
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,10 @@ from strongroom import durable
 from strongroom.contracts import DocumentOptions
 from strongroom.inbox import InboxWriter
 from tasks.messages import job_id_of
+from tasks.reconcile import run_reconcile
 from tasks.services import Services
 from tasks.store import run_store
+from tasks.watch import Watch
 
 CRASHED = 77
 FAILED = 70
@@ -44,17 +46,32 @@ class Desk:
     sent: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
     queues: Counter[str] = field(default_factory=Counter)
     send_fails_with: Exception | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    priorities: list[int] = field(default_factory=list)
+    now_s: float = 0.0
+    """What this process's monotonic clock says when it watches leases."""
 
     def __post_init__(self) -> None:
         self._open = True
         self.engine = Engine(self.root, self.options).open()
-        self.services = Services(self.engine, self.name, self.max_attempts, self._send, self.queues.__getitem__)
+        self.services = Services(self.engine, self, self.max_attempts, self.limits, owner=self.name, worker="worker1")
+        self.watch = Watch(self.engine.database, self.services.presence, lambda: self.now_s)
 
-    def _send(self, task: str, arguments: dict[str, Any], *, queue: str) -> None:
+    def send(self, task: str, arguments: Mapping[str, Any], *, queue: str, priority: int = 0) -> None:
         if self.send_fails_with is not None:
             raise self.send_fails_with
         json.dumps(arguments)
-        self.sent.append((task, arguments, queue))
+        self.sent.append((task, dict(arguments), queue))
+        self.priorities.append(priority)
+
+    def free(self, queues: Collection[str]) -> set[str]:
+        if self.send_fails_with is not None:
+            raise self.send_fails_with
+        return {queue for queue in queues if not self.queues[queue]}
+
+    def reconcile(self) -> int:
+        """Look once for what nobody does; return how many messages were sent."""
+        return run_reconcile(self.services, self.watch)
 
     @property
     def inbox(self) -> Path:

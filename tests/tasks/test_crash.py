@@ -15,7 +15,6 @@ import pytest
 from storage.engine import Options
 from storage.tree import Mode
 from strongroom.contracts import DocumentOptions
-from tasks.reconcile import run_reconcile
 from tasks.store import run_store
 from tests.support.desk import Desk, crash_at, document, steps_of
 
@@ -67,7 +66,7 @@ SCENARIOS = [
     Scenario("known_content", _known_content, MESSAGE, "done", ["stored", "stored"], {"0.9": 1, "0.9-copy": 1, "1.0": 2}),
     Scenario("raw_message", lambda _desk: None, RAW, "done", ["stored"], {"1.0": 1}),
     Scenario("damaged_payload", _damaged, MESSAGE, "failed", [], {}, kept=True),
-    Scenario("refused_message", _one, {**MESSAGE, "contract": 2}, "failed", [], {}, kept=True),
+    Scenario("refused_message", _one, {**MESSAGE, "unknown": 2}, "failed", [], {}, kept=True),
 ]
 FORGOTTEN = [one for one in SCENARIOS if one.name in {"one", "known_content", "damaged_payload"}]
 
@@ -132,7 +131,7 @@ def test_a_crash_anywhere_leaves_one_effect_when_the_broker_forgot_the_message(s
         desk = Desk(folder, options=Options(tree=scenario.tree))
         for path in desk.inbox.glob("*.inbox"):
             os.utime(path, (0, 0))
-        run_reconcile(desk.services)
+        desk.reconcile()
         desk.deliver()
         _assert_done_once(desk, scenario, f"crash at step {number}, {step}")
         desk.close()

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from models.due import take_due
+from strongroom import numbering
+from strongroom.contracts import CONTRACT
 from strongroom.errors import CatalogueBusy, DiskFull
 from tasks.messages import job_id_of
 from tests.support.desk import Desk, document, failing, largest_file
@@ -121,28 +124,32 @@ def test_a_message_that_is_not_understood_is_a_failed_job_that_keeps_what_it_sai
     assert desk.revisions() == []
 
 
-def test_a_message_of_a_newer_contract_is_refused_with_what_to_do_and_keeps_its_payload(desk: Desk) -> None:
+def test_a_message_of_a_newer_contract_is_left_for_a_newer_worker(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     path = desk.stage("job-00000001", document())
-    payload = path.read_bytes()
-    fields = {"contract": 2, "request_id": "job-00000001", "inbox": path.name, "receipt": True, "priority": 5}
+    fields = {"contract": CONTRACT + 1, "request_id": "job-00000001", "inbox": path.name, "receipt": True}
 
-    desk.message("job-00000001", **fields)
+    for _ in range(desk.max_attempts + 2):
+        desk.message("job-00000001", **fields)
 
     row = desk.job("job-00000001")
     assert row.error is not None
-    assert (row.state, row.error["code"]) == ("failed", "message_too_new")
-    assert "Upgrade" in row.error["hint"]
+    assert row.due_at is not None
+    assert (row.state, row.attempts, row.error["code"]) == ("parked", 0, "message_too_new")
     assert json.loads(row.payload) == fields
-    assert (desk.services.failed / path.name).read_bytes() == payload
-    receipt = desk.receipt("job-00000001")
-    assert receipt is not None
-    assert receipt["error"]["code"] == "message_too_new"
+    assert desk.waiting == ["job-00000001"]
+    assert desk.receipt("job-00000001") is None
+    assert desk.reconcile() == 0, "not before its time"
+    with desk.engine.database.write("ledger") as connection:
+        assert [one.job_id for one in take_due(connection, row.due_at, ())] == ["job-00000001"]
+    monkeypatch.setattr(numbering, "CONTRACT", CONTRACT + 1)
+    desk.message("job-00000001", **json.loads(row.payload))
+    assert desk.job("job-00000001").state == "done"
 
 
 def test_a_refused_message_does_not_touch_a_job_that_has_ended(desk: Desk) -> None:
     desk.stage("job-00000001", document())
     done = desk.run("job-00000001")
-    desk.message("job-00000001", contract=2, inbox="job-00000001.inbox")
+    desk.message("job-00000001", contract=CONTRACT + 1, inbox="job-00000001.inbox")
     assert desk.job("job-00000001") == done
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from tasks.owner import Presence, this_process
+from tasks.owner import Presence, mark_leaving, this_process
 
 
 def test_a_run_is_alive_until_it_ends(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_process_that_is_killed_is_dead_before_it_is_reaped_and_a_frozen_one_l
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert not presence.is_alive(owner)
     os.waitpid(pid, 0)
-    assert not Path(tmp_path / owner.split(":")[2]).exists() or not presence.is_alive(owner)
+    assert not Path(tmp_path / owner.split(":")[3]).exists() or not presence.is_alive(owner)
     os.close(read)
     os.close(write)
     presence.close()
@@ -57,6 +57,34 @@ def test_host_names_and_process_numbers_mean_nothing(tmp_path: Path) -> None:
         one.close()
         assert not other.is_alive(owner)
     other.close()
+
+
+def test_a_run_whose_worker_was_stopped_by_its_operator_did_not_just_die(tmp_path: Path) -> None:
+    one, other, third = Presence(tmp_path, "a:1", "worker1"), Presence(tmp_path, "a:2", "worker2"), Presence(tmp_path, "a:3")
+    with one.at_work() as stopped, other.at_work() as died:
+        mark_leaving(tmp_path, "worker1")
+        assert third.fate(stopped) == "alive"
+        one.close()
+        other.close()
+        assert (third.fate(stopped), third.fate(died)) == ("stopped", "dead")
+    third.close()
+
+
+def test_what_a_stopped_worker_left_is_forgotten_after_a_day(tmp_path: Path) -> None:
+    mark_leaving(tmp_path, "worker1")
+    mark_leaving(tmp_path, "worker2")
+    os.utime(tmp_path / "worker1.leaving", (0, 0))
+    Presence(tmp_path, "a:1").close()
+    assert {path.name for path in tmp_path.glob("*.leaving")} == {"worker2.leaving"}
+
+
+def test_runs_are_known_by_their_age(tmp_path: Path) -> None:
+    presence = Presence(tmp_path, "me")
+    with presence.at_work() as owner:
+        assert presence.runs_older_than(0.0) == [owner]
+        assert presence.runs_older_than(60.0) == []
+    assert presence.runs_older_than(0.0) == []
+    presence.close()
 
 
 def test_locks_of_the_dead_are_removed_and_those_of_the_living_are_not(tmp_path: Path) -> None:

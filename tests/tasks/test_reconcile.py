@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
-from models.ledger import postpone_job
+from models.due import PATIENCE, SETTLED
+from models.tables import Job, table_of
+from storage.journal import read_journal
 from strongroom.errors import BrokerUnavailable
-from tasks.reconcile import PATIENCE, SETTLED_S, run_reconcile
+from tasks.reconcile import OVERLOOKED
 from tasks.verify import run_verify
 from tests.support.desk import Desk, crash_at, document, failing, observed
 
@@ -18,39 +21,55 @@ JOB, OTHER = "job-00000001", "job-00000002"
 STORE = ("strongroom.store", {"inbox": f"{JOB}.inbox"}, "short")
 
 
-def _aged(path: Path) -> Path:
-    os.utime(path, (0, 0))
+def _aged(path: Path, seconds: float = 30.0) -> Path:
+    then = datetime.now(UTC).timestamp() - seconds
+    os.utime(path, (then, then))
     return path
 
 
 def _is_due(desk: Desk, job_id: str, since: timedelta = timedelta(0)) -> None:
+    due_at = datetime.now(UTC) - since
     with desk.engine.database.write("ledger") as connection:
-        postpone_job(connection, job_id, datetime.now(UTC) - since, {"code": "x", "message": "m", "hint": "h"})
+        connection.execute(update(table_of(Job)).where(table_of(Job).c.job_id == job_id).values(due_at=due_at))
 
 
 def test_an_accepted_file_whose_message_was_lost_is_sent_and_stored(desk: Desk) -> None:
     _aged(desk.stage(JOB, document()))
-    assert run_reconcile(desk.services) == 1
+    assert desk.reconcile() == 1
     assert desk.sent == [STORE]
     desk.deliver()
     assert desk.job(JOB).state == "done"
-    assert run_reconcile(desk.services) == 0
+    assert desk.reconcile() == 0
 
 
 def test_a_fresh_file_is_left_to_its_own_message(desk: Desk) -> None:
     path = desk.stage(JOB, document())
-    assert run_reconcile(desk.services) == 0
-    os.utime(path, (0, datetime.now(UTC).timestamp() - SETTLED_S - 1))
-    assert run_reconcile(desk.services) == 1
+    assert desk.reconcile() == 0
+    os.utime(path, (0, datetime.now(UTC).timestamp() - SETTLED.total_seconds() - 1))
+    assert desk.reconcile() == 1
 
 
 def test_while_messages_wait_in_its_queue_no_file_is_thought_lost(desk: Desk) -> None:
     _aged(desk.stage(JOB, document()))
     desk.queues["short"] = 1
-    assert run_reconcile(desk.services) == 0
+    assert desk.reconcile() == 0
     desk.queues["short"] = 0
     desk.queues["long"] = 1
-    assert run_reconcile(desk.services) == 1, "a long verification kept small files waiting"
+    assert desk.reconcile() == 1, "a long verification kept small files waiting"
+
+
+def test_a_file_that_was_overlooked_for_long_is_sent_though_messages_wait(desk: Desk) -> None:
+    _aged(desk.stage(JOB, document()), OVERLOOKED.total_seconds() + 1)
+    desk.queues["short"] = 1
+    assert [desk.reconcile() for _ in range(3)] == [1, 0, 0]
+
+
+def test_what_was_sent_is_known_to_the_ledger_with_the_time_it_was_accepted(desk: Desk) -> None:
+    _aged(desk.stage(JOB, document()), 30)
+    desk.reconcile()
+    row = desk.job(JOB)
+    assert (row.state, row.attempts, row.priority, row.payload) == ("queued", 0, 3, f"{JOB}.inbox")
+    assert 25 < (datetime.now(UTC) - row.created_at).total_seconds() < 40
 
 
 def test_a_large_file_may_wait_in_the_long_queue(desk: Desk) -> None:
@@ -58,9 +77,9 @@ def test_a_large_file_may_wait_in_the_long_queue(desk: Desk) -> None:
     os.truncate(path, 33 << 20)
     _aged(path)
     desk.queues["long"] = 1
-    assert run_reconcile(desk.services) == 0
+    assert desk.reconcile() == 0
     desk.queues["long"] = 0
-    assert run_reconcile(desk.services) == 1
+    assert desk.reconcile() == 1
 
 
 def test_a_job_whose_process_died_is_sent_again_and_then_left_alone_for_a_while(
@@ -72,7 +91,7 @@ def test_a_job_whose_process_died_is_sent_again_and_then_left_alone_for_a_while(
     crash_at(3, root, lambda child: child.run(JOB))
     desk = open_desk()
 
-    assert [run_reconcile(desk.services) for _ in range(3)] == [1, 0, 0]
+    assert [desk.reconcile() for _ in range(3)] == [1, 0, 0]
 
     assert desk.sent == [STORE]
     row = desk.job(JOB)
@@ -88,8 +107,8 @@ def test_a_job_that_was_sent_again_in_vain_is_sent_once_more(desk: Desk) -> None
     with failing("segment: fsync", OSError(errno.EIO, "input/output error")):
         desk.run(JOB)
     _is_due(desk, JOB, PATIENCE)
-    assert run_reconcile(desk.services) == 1
-    assert run_reconcile(desk.services) == 0
+    assert desk.reconcile() == 1
+    assert desk.reconcile() == 0
 
 
 def test_a_running_job_of_a_living_process_is_not_sent_again(open_desk: Callable[..., Desk]) -> None:
@@ -99,7 +118,7 @@ def test_a_running_job_of_a_living_process_is_not_sent_again(open_desk: Callable
 
     def meanwhile(step: str) -> None:
         if step == "segment: flush":
-            again.append(run_reconcile(other.services))
+            again.append(other.reconcile())
 
     with observed(meanwhile):
         one.run(JOB)
@@ -111,9 +130,9 @@ def test_a_job_to_be_tried_again_is_sent_when_its_time_has_come_and_not_before(d
     with failing("segment: fsync", OSError(errno.EIO, "input/output error")):
         desk.run(JOB)
     _is_due(desk, JOB, since=timedelta(seconds=-5))
-    assert run_reconcile(desk.services) == 0
+    assert desk.reconcile() == 0
     _is_due(desk, JOB)
-    assert run_reconcile(desk.services) == 1
+    assert desk.reconcile() == 1
     desk.deliver()
     assert desk.job(JOB).state == "done"
 
@@ -125,7 +144,7 @@ def test_a_verification_is_sent_again_with_what_it_was_asked(root: Path, open_de
     desk.close()
     crash_at(1, root, lambda child: run_verify(child.services, {"library_id": "/a/b", "version": "1.0"}, OTHER))
     desk = open_desk()
-    assert run_reconcile(desk.services) == 1
+    assert desk.reconcile() == 1
     ((task, arguments, queue),) = desk.sent
     assert (task, arguments, queue) == (
         "strongroom.verify",
@@ -150,7 +169,7 @@ def test_names_that_are_not_ours_are_left_alone(desk: Desk) -> None:
         _aged_file.write_bytes(b"not ours")
         _aged(_aged_file)
     (desk.inbox / "failed").mkdir()
-    assert [run_reconcile(desk.services) for _ in range(3)] == [0, 0, 0]
+    assert [desk.reconcile() for _ in range(3)] == [0, 0, 0]
     assert desk.jobs() == []
 
 
@@ -160,9 +179,9 @@ def test_what_only_looks_like_a_job_becomes_a_failed_one_once(desk: Desk) -> Non
     os.mkfifo(desk.inbox / "fifo-00000001.inbox")
     _aged(desk.inbox / "fifo-00000001.inbox")
 
-    assert run_reconcile(desk.services) == 2
+    assert desk.reconcile() == 2
     desk.deliver()
-    assert run_reconcile(desk.services) == 0
+    assert desk.reconcile() == 0
 
     assert {(row.job_id, row.state) for row in desk.jobs()} == {("link-00000001", "failed"), ("fifo-00000001", "failed")}
     assert {path.name for path in desk.services.failed.iterdir()} == {"link-00000001.inbox", "fifo-00000001.inbox"}
@@ -175,10 +194,10 @@ def test_a_broker_that_is_down_loses_nothing(desk: Desk) -> None:
     _is_due(desk, JOB)
     desk.send_fails_with = BrokerUnavailable("down")
     with pytest.raises(BrokerUnavailable):
-        run_reconcile(desk.services)
+        desk.reconcile()
     desk.send_fails_with = None
     _is_due(desk, JOB, PATIENCE)
-    assert run_reconcile(desk.services) == 1
+    assert desk.reconcile() == 1
     desk.deliver()
     assert desk.job(JOB).state == "done"
 
@@ -189,4 +208,66 @@ def test_two_reconcilers_send_a_due_job_once(open_desk: Callable[..., Desk]) -> 
     with failing("segment: fsync", OSError(errno.EIO, "input/output error")):
         one.run(JOB)
     _is_due(one, JOB)
-    assert run_reconcile(one.services) + run_reconcile(other.services) == 1
+    assert one.reconcile() + other.reconcile() == 1
+
+
+def _frozen_until_its_lease_is_gone(one: Desk, other: Desk) -> Callable[[str], None]:
+    """Return an observer that stands for a process that is frozen before its commit, while another one watches."""
+    done: list[str] = []
+
+    def observe(step: str) -> None:
+        if step == "catalogue: commit" and not done:
+            done.append(step)
+            for now_s in range(0, 20, 2):
+                other.now_s = now_s
+                other.reconcile()
+            assert other.sent == [STORE], "the frozen job was sent again"
+            other.deliver()
+            assert other.job(JOB).state == "done"
+
+    return observe
+
+
+def test_a_frozen_worker_that_wakes_commits_nothing(open_desk: Callable[..., Desk]) -> None:
+    """The other one cannot commit while the frozen one is inside its transaction: so it froze just before that."""
+    one, other = open_desk(), open_desk()
+    one.stage(JOB, document(text="x"))
+    frozen = _frozen_until_its_lease_is_gone(one, other)
+    with observed(lambda step: frozen("catalogue: commit") if step == "segment: fsync folder" else None):
+        row = one.run(JOB)
+    assert (row.state, row.attempts) == ("done", 2)
+    assert len(one.revisions()) == 1
+    assert one.engine.verify().damaged == []
+
+
+def test_a_cancelled_job_is_not_committed_and_the_disk_does_not_tell_of_it(desk: Desk) -> None:
+    desk.stage(JOB, document())
+
+    def cancel(step: str) -> None:
+        if step == "segment: flush":
+            with desk.engine.database.write("ledger") as connection:
+                values = {"state": "cancelled", "token": table_of(Job).c.token + 1}
+                connection.execute(update(table_of(Job)).where(table_of(Job).c.job_id == JOB).values(values))
+
+    with observed(cancel):
+        row = desk.run(JOB)
+    assert row.state == "cancelled"
+    assert desk.revisions() == []
+    assert [entry["void"]["version"] for entry in read_journal(desk.engine.folder.journal) if "void" in entry] == ["1.0"]
+
+
+def test_jobs_taken_along_with_a_lost_one_are_given_back_untried(desk: Desk) -> None:
+    desk.stage(JOB, document())
+    desk.stage(OTHER, document(version="2.0"))
+
+    def lose(step: str) -> None:
+        if step == "segment: flush":
+            with desk.engine.database.write("ledger") as connection:
+                values = {"token": table_of(Job).c.token + 1}
+                connection.execute(update(table_of(Job)).where(table_of(Job).c.job_id == OTHER).values(values))
+
+    with observed(lose):
+        row = desk.run(JOB)
+    assert (row.state, row.attempts) == ("queued", 0)
+    assert desk.revisions() == []
+    assert desk.run(JOB).state == "done"

@@ -38,7 +38,7 @@ def delivered(app: Celery, name: str, message_id: str) -> Iterator[Any]:
 
 def test_every_task_has_its_name_and_is_acknowledged_late(app: Celery) -> None:
     ours = {name: task for name, task in app.tasks.items() if name.startswith("strongroom.")}
-    assert set(ours) == {f"strongroom.{name}" for name in ("store", "verify", "tree", "reconcile", "tidy")}
+    assert set(ours) == {f"strongroom.{name}" for name in ("store", "verify", "tree", "tidy")}
     assert all(task.acks_late and task.reject_on_worker_lost and task.ignore_result for task in ours.values())
 
 
@@ -81,5 +81,4 @@ def test_housekeeping_runs(app: Celery, desk: Desk) -> None:
     desk.run("job-00000001")
     app.tasks["strongroom.tree"]()
     assert desk.engine.tree.lag() == 0
-    app.tasks["strongroom.reconcile"]()
     app.tasks["strongroom.tidy"]()

@@ -13,7 +13,6 @@ import pytest
 from strongroom import durable
 from strongroom.contracts import DocumentOptions
 from strongroom.errors import BrokerUnavailable, DiskFull
-from tasks.reconcile import run_reconcile
 from tests.support.desk import Desk, crash_at, document, failing, largest_file, observed, steps_of
 
 JOB, OTHER = "job-00000001", "job-00000002"
@@ -253,7 +252,7 @@ def test_a_ledger_that_cannot_be_written_at_the_end_leaves_no_job_running(desk: 
         _with_a_ledger_that_fills_up(desk)
     assert desk.job(JOB).state == "running"
 
-    assert run_reconcile(desk.services) == 1
+    assert desk.reconcile() == 1
     desk.deliver()
 
     assert desk.job(JOB).state == "done"
@@ -295,7 +294,7 @@ def test_a_producer_that_cannot_be_told_yet_is_told_later(desk: Desk) -> None:
     receipts.unlink()
 
     os.utime(desk.inbox / f"{JOB}.inbox", (0, 0))
-    assert run_reconcile(desk.services) == 1
+    assert desk.reconcile() == 1
     desk.deliver()
 
     assert desk.receipt(JOB) is not None

@@ -51,7 +51,7 @@ def test_what_is_not_stored_fails_with_what_to_do(filled: Desk) -> None:
     assert (row.state, row.error["code"]) == ("failed", "not_found")
 
 
-@pytest.mark.parametrize("fields", [{"library": "/a/b"}, {"contract": 2}, {"library_id": 7}])
+@pytest.mark.parametrize("fields", [{"library": "/a/b"}, {"contract": "x"}, {"library_id": 7}])
 def test_a_message_that_is_not_understood_is_a_failed_job(desk: Desk, fields: dict[str, object]) -> None:
     run_verify(desk.services, fields, JOB)
     assert (desk.job(JOB).state, desk.job(JOB).kind) == ("failed", "verify")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from models.ledger import NewJob, begin_new
+from models.leases import take_new
+from models.ledger import NewJob
 from storage.engine import Engine
 from storage.intake import incoming
 from workers.cli import app
@@ -24,7 +25,7 @@ def stored(engine: Engine, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     document = b'{"library_id": "/a/b", "version_id": "1.0"}'
     engine.store([incoming(lambda: io.BytesIO(document), len(document))])
     with engine.database.write() as connection:
-        begin_new(connection, [NewJob(JOB, "store")], "nobody", engine.find("/a/b").created_at)
+        take_new(connection, [NewJob(JOB, "store")], "nobody", engine.find("/a/b").created_at)
     monkeypatch.chdir(tmp_path)
     return data
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from models.ledger import NewJob, begin_new, end_job
+from models.leases import end_job, take_new
+from models.ledger import NewJob
 from storage.engine import Engine
 from storage.intake import incoming
 from workers.cli import app
@@ -29,9 +30,11 @@ def stored(engine: Engine, data: Path) -> Path:
     segment.write_bytes(segment.read_bytes()[:-1] + b"?")
     with engine.database.write() as connection:
         now = datetime.now(UTC)
-        begin_new(connection, [NewJob("job-00001", "store", subject=f"{LIBRARY} {VERSION}")], "nobody", now)
-        begin_new(connection, [NewJob("job-00002", "store")], "nobody", now)
-        end_job(connection, "job-00002", "failed", now, subject=FILE, error={"code": "not_json", "message": f"{FILE}: [/dim]"})
+        jobs = [NewJob("job-00001", "store", subject=f"{LIBRARY} {VERSION}"), NewJob("job-00002", "store")]
+        leases = take_new(connection, jobs, "nobody", now)
+        end_job(
+            connection, leases["job-00002"], "failed", now, subject=FILE, error={"code": "not_json", "message": f"{FILE}: [/dim]"}
+        )
     return data
 
 

@@ -1,0 +1,84 @@
+"""What every worker process does beside its tasks: renew the leases that it holds, and reconcile.
+
+Two threads, so that neither waits for the other. A busy task cannot starve them: what computes for long in one call lets go of
+the interpreter's lock, and the interpreter itself switches threads every 5 ms.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import structlog
+
+from models.leases import RENEWAL, renew_leases
+from strongroom.errors import BrokerUnavailable, StorageError
+from tasks.reconcile import run_reconcile
+from tasks.services import Services
+from tasks.watch import Watch
+
+log = structlog.get_logger()
+
+BEAT_S = 1.0
+RECONCILE_S = 2.0
+_DONE = "reconciled"
+
+
+class Heart:
+    """The two threads of one process. They end with it; ``stop`` is for tests and for orderly ends."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._watch = Watch(services.database, services.presence)
+        self._stopping = threading.Event()
+        self._renewed = 0.0
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(self.beat, BEAT_S), name="heartbeat", daemon=True),
+            threading.Thread(target=self._repeat, args=(self.reconcile, RECONCILE_S), name="reconciler", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Start both threads. Only in a process that does not fork."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End both threads and wait for them."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def beat(self) -> None:
+        """Renew what this process has held for a while, all of it in one transaction."""
+        owners = self._services.presence.runs_older_than(RENEWAL.total_seconds())
+        if owners and time.monotonic() - self._renewed >= RENEWAL.total_seconds() - BEAT_S / 2:
+            with self._services.database.write("heartbeat") as connection:
+                renew_leases(connection, owners, dict(self._services.progress), datetime.now(UTC))
+            self._renewed = time.monotonic()
+
+    def reconcile(self) -> bool:
+        """Reconcile, unless another process of this folder has just done it; tell whether this one did."""
+        done = self._services.engine.folder.run / _DONE
+        with suppress(FileNotFoundError):
+            if abs(datetime.now(UTC).timestamp() - done.stat().st_mtime) < RECONCILE_S * 0.75:  # a clock may be set back
+                return False
+        sent = run_reconcile(self._services, self._watch)
+        done.touch(mode=0o600)
+        if sent:
+            log.info("sent again what nobody was doing", jobs=sent)
+        return True
+
+    def _repeat(self, step: Callable[[], object], pause_s: float) -> None:
+        while not self._stopping.wait(pause_s * random.uniform(0.8, 1.2)):  # noqa: S311 - so that processes do not march in step
+            try:
+                step()
+            except BrokerUnavailable:
+                log.debug("the broker does not answer: what is due stays due")
+            except StorageError as error:
+                log.warning("the ledger or the inbox cannot be reached", error=error.message)
+            except Exception:
+                log.exception("reconciling failed in a way nobody thought of")
