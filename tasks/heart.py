@@ -17,7 +17,7 @@ import structlog
 
 from models.leases import RENEWAL, renew_leases
 from strongroom.errors import BrokerUnavailable, StorageError
-from tasks.reconcile import run_reconcile
+from tasks.reconcile import run_reconcile, take_back_leases
 from tasks.services import Services
 from tasks.watch import Watch
 
@@ -34,6 +34,7 @@ class Heart:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._watch = Watch(services.database, services.presence)
+        self._done = services.engine.folder.run / _DONE
         self._stopping = threading.Event()
         self._renewed = 0.0
         self._threads = [
@@ -61,16 +62,23 @@ class Heart:
             self._renewed = time.monotonic()
 
     def reconcile(self) -> bool:
-        """Reconcile, unless another process of this folder has just done it; tell whether this one did."""
-        done = self._services.engine.folder.run / _DONE
-        with suppress(FileNotFoundError):
-            if abs(datetime.now(UTC).timestamp() - done.stat().st_mtime) < RECONCILE_S * 0.75:  # a clock may be set back
-                return False
-        sent = run_reconcile(self._services, self._watch)
-        done.touch(mode=0o600)
+        """Look for leases to be taken back; send what is due, unless another process of this folder has just done that.
+
+        Returns whether this one sent.
+        """
+        taken = take_back_leases(self._services, self._watch)
+        if not taken and self._is_done():
+            return False
+        sent = run_reconcile(self._services)
+        self._done.touch(mode=0o600)
         if sent:
             log.info("sent again what nobody was doing", jobs=sent)
         return True
+
+    def _is_done(self) -> bool:
+        with suppress(FileNotFoundError):  # the age is negative after the clock was set back
+            return abs(datetime.now(UTC).timestamp() - self._done.stat().st_mtime) < RECONCILE_S * 0.75
+        return False
 
     def _repeat(self, step: Callable[[], object], pause_s: float) -> None:
         while not self._stopping.wait(pause_s * random.uniform(0.8, 1.2)):  # noqa: S311 - so that processes do not march in step

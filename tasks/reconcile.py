@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+import structlog
+
 from models.due import AT_ONCE, SETTLED, is_due, running_jobs, send_later, take_back, take_due
 from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
 from strongroom.errors import BrokerUnavailable
@@ -19,22 +21,38 @@ from tasks.services import QUEUES, TASKS, Services
 from tasks.unreadable import record_unreadable
 from tasks.watch import Watch
 
+log = structlog.get_logger()
+
 OVERLOOKED = timedelta(seconds=60)
 """Age at which an unknown inbox file becomes a row though messages wait in its queue: its own may never have been sent."""
 _LOOKED_AT = 20_000
 """How many names of the inbox one look takes."""
 
 
-def run_reconcile(services: Services, watch: Watch) -> int:
-    """Take back the leases of those who are gone, enter accepted files that the ledger does not know, send what is due.
+def take_back_leases(services: Services, watch: Watch) -> int:
+    """Take back the leases of those who are gone; return how many.
 
-    Returns how many messages were sent. Safe in any number of processes at once: each step is a compare-and-set in the ledger.
+    Every process looks every two seconds, whoever else does: else it sees no standstill.
+    """
+    with services.database.read() as connection:
+        rows = running_jobs(connection)
+    gone = watch.gone(rows)
+    if not gone:
+        return 0
+    with services.database.write("ledger") as connection:
+        lost = [row for row in rows if row.job_id in gone]
+        return len(take_back(connection, lost, lambda row: gone[row.job_id], datetime.now(UTC)))
+
+
+def run_reconcile(services: Services) -> int:
+    """Enter accepted files that the ledger does not know, and send what is due; return how many messages were sent.
+
+    Safe in any number of processes at once: each step is a compare-and-set in the ledger.
 
     Raises:
         BrokerUnavailable: nothing can be sent now; what is due stays due.
     """
     now = datetime.now(UTC)
-    _take_back(services, watch, now)
     record_unreadable(services)
     files = _settled(services, now)
     if not files and not _any_waits(services, now):
@@ -42,15 +60,6 @@ def run_reconcile(services: Services, watch: Watch) -> int:
     free = services.broker.free((SHORT_QUEUE, LONG_QUEUE))
     left = _enter(services, files, free, now)
     return _send_due(services, free, now) + _ring_again(services, left)
-
-
-def _take_back(services: Services, watch: Watch, now: datetime) -> None:
-    with services.database.read() as connection:
-        rows = running_jobs(connection)
-    gone = watch.gone(rows)
-    if gone:
-        with services.database.write("ledger") as connection:
-            take_back(connection, [row for row in rows if row.job_id in gone], lambda row: gone[row.job_id], now)
 
 
 def _any_waits(services: Services, now: datetime) -> bool:
@@ -72,20 +81,30 @@ def _send_due(services: Services, free: Collection[str], now: datetime) -> int:
 
 
 def _send(services: Services, rows: Sequence[JobRow]) -> int:
+    sent = 0
     for number, row in enumerate(rows):
         try:
-            services.broker.send(TASKS[row.kind], _message(row), queue=row.queue or QUEUES[row.kind], priority=row.priority)
+            sent += _send_one(services, row)
         except BrokerUnavailable:
             with services.database.write("ledger") as connection:
                 send_later(connection, [late.job_id for late in rows[number:]], datetime.now(UTC))
             raise
-    return len(rows)
+    return sent
+
+
+def _send_one(services: Services, row: JobRow) -> bool:
+    """Send the message that starts a job. One of a kind that only a newer release has is left to that."""
+    if row.kind not in TASKS:
+        log.warning("a job of a kind that this release does not have is left to a newer worker", job=row.job_id, kind=row.kind)
+        return False
+    services.broker.send(TASKS[row.kind], _message(row), queue=row.queue or QUEUES[row.kind], priority=row.priority)
+    return True
 
 
 def _message(row: JobRow) -> Mapping[str, Any]:
-    """Return the message that starts a job: the name of its file, or what a raw message said, checked again on arrival."""
-    if row.payload.endswith(SUFFIX):
-        return {"inbox": row.payload}
+    """Return what the message says: the name of the job's file, or what a raw message said, checked again on arrival."""
+    if not row.payload.startswith("{"):
+        return {"inbox": row.payload or f"{row.job_id}{SUFFIX}"}
     message: dict[str, Any] = json.loads(row.payload)
     return message
 

@@ -68,13 +68,13 @@ class ProcessServices:
         if self._services is None or self._pid != os.getpid():
             settings = self._settings
             engine = make_engine(settings).open()
-            self._pid = os.getpid()
-            self._services = Services(engine, self._broker, settings.max_attempts, settings.kind_limits, worker=self._worker)
+            services = Services(engine, self._broker, settings.max_attempts, settings.kind_limits, worker=self._worker)
+            if self._beats:
+                Heart(services).start()  # a process whose heart does not start must not get any further
+            self._services, self._pid = services, os.getpid()
             # What is imported lives as long as the process: looking at it in each collection took a tenth of a store's time.
             gc.collect()
             gc.freeze()
-            if self._beats:
-                Heart(self._services).start()
         return self._services
 
     def begin_process(self) -> None:

@@ -21,7 +21,7 @@ from strongroom import durable
 from strongroom.contracts import DocumentOptions
 from strongroom.inbox import InboxWriter
 from tasks.messages import job_id_of
-from tasks.reconcile import run_reconcile
+from tasks.reconcile import run_reconcile, take_back_leases
 from tasks.services import Services
 from tasks.store import run_store
 from tasks.watch import Watch
@@ -71,7 +71,8 @@ class Desk:
 
     def reconcile(self) -> int:
         """Look once for what nobody does; return how many messages were sent."""
-        return run_reconcile(self.services, self.watch)
+        take_back_leases(self.services, self.watch)
+        return run_reconcile(self.services)
 
     @property
     def inbox(self) -> Path:

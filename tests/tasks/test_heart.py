@@ -12,6 +12,7 @@ from models.ledger import NewJob
 from strongroom import durable
 from strongroom.errors import CatalogueBusy
 from tasks.heart import Heart
+from tasks.watch import Watch
 from tests.support.catalogue import START
 from tests.support.desk import Desk, document, failing
 
@@ -78,3 +79,17 @@ def test_what_nobody_does_is_sent_without_any_queue_and_errors_end_no_thread(des
 def test_processes_of_one_folder_take_turns(open_desk: Callable[..., Desk]) -> None:
     one, other = Heart(open_desk().services), Heart(open_desk().services)
     assert [heart.reconcile() for heart in (one, other, one)] == [True, False, False]
+
+
+def test_a_process_sees_a_standstill_though_others_do_the_sending(open_desk: Callable[..., Desk]) -> None:
+    """With many processes each of them seldom sends: its view of the leases must not grow old meanwhile."""
+    holder, watcher = open_desk(), open_desk()
+    heart = Heart(watcher.services)
+    clock = [0.0]
+    heart._watch = Watch(watcher.engine.database, watcher.services.presence, lambda: clock[0])
+    with holder.services.presence.at_work() as owner:
+        _hold(holder, owner)
+        for clock[0] in range(0, 14, 2):
+            (watcher.engine.folder.run / "reconciled").touch()
+            heart.reconcile()
+        assert watcher.job("one").state == "queued"

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from models.due import PATIENCE, SETTLED
+from models.ledger import NewJob, queue_jobs
 from models.tables import Job, table_of
 from storage.journal import read_journal
 from strongroom.errors import BrokerUnavailable
@@ -200,6 +201,16 @@ def test_a_broker_that_is_down_loses_nothing(desk: Desk) -> None:
     assert desk.reconcile() == 1
     desk.deliver()
     assert desk.job(JOB).state == "done"
+
+
+def test_a_kind_that_only_a_newer_release_has_is_left_to_it_and_holds_nothing_up(desk: Desk) -> None:
+    now = datetime.now(UTC)
+    with desk.engine.database.write("ledger") as connection:
+        jobs = [NewJob("newer-00000001", "teleport", "{}"), NewJob(OTHER, "verify", "{}", queue="long")]
+        queue_jobs(connection, jobs, now, now)
+    assert desk.reconcile() == 1
+    assert [task for task, _, _ in desk.sent] == ["strongroom.verify"]
+    assert desk.job("newer-00000001").state == "queued"
 
 
 def test_two_reconcilers_send_a_due_job_once(open_desk: Callable[..., Desk]) -> None:
