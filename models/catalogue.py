@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, update
 from sqlalchemy.sql import ColumnElement
 
 from models.parts import in_parts
@@ -14,6 +14,12 @@ from models.tables import Library, Segment, StoredObject, Version, table_of
 
 _LIBRARY, _VERSION, _SEGMENT, _OBJECT = (table_of(kind) for kind in (Library, Version, Segment, StoredObject))
 _PLACE = [_OBJECT.c[name] for name in Place.__slots__]
+_KNOWN_PLACES = (  # built once: building it anew costs as much as a look-up of a hundred contents
+    select(*_PLACE)
+    .join(_SEGMENT, _SEGMENT.c.segment_sha256 == _OBJECT.c.segment_sha256)
+    .where(_OBJECT.c.content_sha256.in_(bindparam("contents", expanding=True)), ~_SEGMENT.c.condemned)
+    .order_by(_OBJECT.c.object_id)
+)
 _FETCHED = 500  # rows held in memory of a long answer
 NEWEST_FIRST = (_VERSION.c.order_rank.desc(), _VERSION.c.order_key.desc(), _VERSION.c.created_at.desc())
 _ONE_BY_ONE = (_VERSION.c.version_id, _OBJECT.c.object_id.desc())
@@ -24,13 +30,7 @@ def known_places(connection: Connection, contents: Iterable[str]) -> dict[str, P
     """Return the newest place of each content, of those that are stored; condemned segments do not count."""
     found: dict[str, Place] = {}
     for part in in_parts(sorted(set(contents))):
-        query = (
-            select(*_PLACE)
-            .join(_SEGMENT, _SEGMENT.c.segment_sha256 == _OBJECT.c.segment_sha256)
-            .where(_OBJECT.c.content_sha256.in_(part), ~_SEGMENT.c.condemned)
-            .order_by(_OBJECT.c.object_id)
-        )
-        found.update((row[0], Place(*row)) for row in connection.execute(query))
+        found.update((row[0], Place(*row)) for row in connection.execute(_KNOWN_PLACES, {"contents": part}))
     return found
 
 

@@ -7,13 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from models.parts import in_parts
 from models.rows import Committed
 from models.tables import Version, table_of
 
 _VERSION = table_of(Version)
+_CURRENT = select(
+    _VERSION.c.file_path,
+    _VERSION.c.version_id,
+    _VERSION.c.library_id,
+    _VERSION.c.revision,
+    _VERSION.c.content_sha256,
+    _VERSION.c.file_size_bytes,
+    _VERSION.c.compressed_size_bytes,
+    _VERSION.c.created_at,
+).where(_VERSION.c.file_path.in_(bindparam("paths", expanding=True)), _VERSION.c.current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +41,9 @@ class CurrentVersion:
 
 def current_versions(connection: Connection, file_paths: Iterable[str]) -> dict[str, CurrentVersion]:
     """Return the current revision of each version that is there, by its path in the tree."""
-    columns = _VERSION.c
-    query = select(
-        columns.file_path,
-        columns.version_id,
-        columns.library_id,
-        columns.revision,
-        columns.content_sha256,
-        columns.file_size_bytes,
-        columns.compressed_size_bytes,
-        columns.created_at,
-    )
     found: dict[str, CurrentVersion] = {}
     for part in in_parts(sorted(file_paths)):
-        rows = connection.execute(query.where(columns.file_path.in_(part), columns.current))
+        rows = connection.execute(_CURRENT, {"paths": part})
         found.update((row[0], CurrentVersion(*row[1:])) for row in rows)
     return found
 

@@ -22,8 +22,11 @@ from storage.segments import Encoded, SegmentWriter
 from strongroom.errors import InvalidRequest, PayloadDamaged
 
 GROUP_BYTES = 4 << 20
-GROUP_DOCUMENTS = 128
-"""Plain bytes and documents of a group. Two groups are in memory at once: one is checked while the one before is encoded."""
+GROUP_DOCUMENTS = 64
+"""Plain bytes and documents of a group. Two groups are in memory at once: one is checked while the one before is encoded.
+
+Nothing is encoded while the first group of a batch is checked, so it is small; below 48 documents the look-ups cost more.
+"""
 
 DOCUMENT_FAULTS = (InvalidRequest, PayloadDamaged)
 """Errors that are one document's own. Any other says that nothing can be stored now, and fails the batch."""
@@ -155,6 +158,8 @@ class Writing:
         """Find out what is stored already. Damaged bytes do not count: storing a document again is how it is healed."""
         with self._means.database.read() as connection:
             found = known_places(connection, contents - self._known.keys())
+        if not found:
+            return
         whole = self._means.threads.map(partial(is_whole, self._means.folder), found.values())
         self._known.update((content, place) for (content, place), fine in zip(found.items(), whole, strict=True) if fine)
 

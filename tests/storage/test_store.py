@@ -256,7 +256,7 @@ def test_a_store_that_began_earlier_and_commits_in_between_makes_the_later_one_t
 
 
 def test_what_is_held_in_memory_at_once_is_bounded() -> None:
-    sizes = [1000] * 300 + [GROUP_BYTES // 3] * 7 + [5 * GROUP_BYTES] + [1000] * 3
+    sizes = [1000] * (2 * GROUP_DOCUMENTS + 44) + [GROUP_BYTES // 3] * 7 + [5 * GROUP_BYTES] + [1000] * 3
     outcomes = [Outcome(document("/a", "1", b"{}"), datetime.now(UTC)) for _ in sizes]
     for one, size in zip(outcomes, sizes, strict=True):
         object.__setattr__(one.incoming, "claimed_bytes", size)
