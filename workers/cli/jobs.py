@@ -1,28 +1,21 @@
-"""The commands that look into the ledger: jobs, jobs show."""
+"""The commands that look into the ledger: jobs, jobs show. Those that change, explain or await jobs stand beside it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from strongroom.errors import InvalidRequest, NotFound
-from workers.cli.output import AsJson, Data, console, engine_on, hand_down, print_fields, print_json, reported, told
+from strongroom.errors import InvalidRequest
+from workers.cli import jobs_change, jobs_wait, jobs_why
+from workers.cli.output import AsJson, Data, engine_on, hand_down, print_fields, print_json, reported
 
 if TYPE_CHECKING:
     from models.ledger import JobRow, State
+    from storage.engine import Engine
 
-_STYLES = {
-    "done": "green",
-    "running": "cyan",
-    "failed": "bold red",
-    "quarantined": "bold red",
-    "retrying": "yellow",
-    "parked": "yellow",
-}
+_OPENED = 100
+"""How many files of the inbox a list opens to say what is in them; of more it says their names."""
 
 jobs_app = typer.Typer(help="Jobs: what was asked for, and what became of it.", invoke_without_command=True)
 
@@ -36,24 +29,35 @@ def register(app: typer.Typer) -> None:
 def jobs(
     context: typer.Context,
     state: Annotated[list[str] | None, typer.Option(help="Only jobs in this state; may be given more than once.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only jobs of this kind, such as store.")] = None,
     limit: Annotated[int, typer.Option(help="At most so many, newest first.", min=1)] = 50,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, newest first. `strongroom jobs show ID` shows one."""
+    """List jobs, newest first. `strongroom jobs show ID` shows one, `strongroom jobs why ID` explains it.
+
+    Accepted files of the inbox that no worker has taken up yet are queued jobs too.
+    """
     if context.invoked_subcommand is not None:
         hand_down(context, data)
         return
-    from models.ledger import list_jobs  # noqa: PLC0415 - see output.engine_on
+    from models.listing import count_states, newest_jobs  # noqa: PLC0415 - see output.engine_on
+    from workers.accepted_files import LOOKED_AT, unentered  # noqa: PLC0415 - the same
+    from workers.cli.jobs_view import as_fields, print_counts, print_jobs  # noqa: PLC0415 - the same
 
     with reported(as_json=as_json), engine_on(data) as engine:
         states = _states(state or [])
         with engine.database.read() as connection:
-            rows = list(list_jobs(connection, states, limit))
+            rows = newest_jobs(connection, states, kind, limit)
+            counts = {} if as_json else count_states(connection)
+        new = unentered(engine.database, engine.folder.inbox)
+        if kind in {None, "store"} and (not states or "queued" in states):
+            rows = _merged(engine, rows, new, limit)
         if as_json:
-            print_json([_fields(row) for row in rows])
+            print_json([as_fields(row) for row in rows])
         else:
-            _print_jobs(rows)
+            print_jobs(rows)
+            print_counts(counts, len(new), more=len(new) == LOOKED_AT)
 
 
 @jobs_app.command("show")
@@ -62,18 +66,22 @@ def show_job(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one job: its attempts, its outcome, and its error with what to do about it."""
-    from models.ledger import find_jobs  # noqa: PLC0415 - see output.engine_on
+    """Show everything about one job: its attempts, its lease, its outcome, and its error with what to do about it."""
+    from workers import kept  # noqa: PLC0415 - see output.engine_on
+    from workers.cli.jobs_view import STYLES, all_fields  # noqa: PLC0415 - the same
+    from workers.intervene import known_jobs  # noqa: PLC0415 - the same
+    from workers.objections import unknown_job  # noqa: PLC0415 - the same
 
     with reported(as_json=as_json), engine_on(data) as engine:
-        with engine.database.read() as connection:
-            row = find_jobs(connection, [job_id]).get(job_id)
+        row = known_jobs(engine, [job_id]).get(job_id)
         if row is None:
-            raise NotFound(f"There is no job {job_id}.", "`strongroom jobs` lists them.")
+            raise unknown_job(job_id)
+        place = kept.kept_at(engine.folder.inbox, job_id)
+        fields = all_fields(row, str(place) if place else None)
         if as_json:
-            print_json(_fields(row))
+            print_json(fields)
         else:
-            print_fields(_fields(row), {"state": _STYLES.get(row.state, "")})
+            print_fields(fields, {"state": STYLES.get(row.state, "")})
 
 
 def _states(names: list[str]) -> list[State]:
@@ -86,38 +94,16 @@ def _states(names: list[str]) -> list[State]:
     return [one for one in known if one in names]
 
 
-def _fields(row: JobRow) -> dict[str, Any]:  # JSON, printed as it is
-    return {
-        "id": row.job_id,
-        "kind": row.kind,
-        "subject": row.subject,
-        "state": row.state,
-        "attempts": row.attempts,
-        "asked_by": row.asked_by,
-        "created_at": _iso(row.created_at),
-        "started_at": _iso(row.started_at),
-        "finished_at": _iso(row.finished_at),
-        "due_at": _iso(row.due_at),
-        "outcome": dict(row.outcome) if row.outcome is not None else None,
-        "error": dict(row.error) if row.error is not None else None,
-    }
+def _merged(engine: Engine, rows: list[JobRow], new: list[JobRow], limit: int) -> list[JobRow]:
+    from workers.accepted_files import opened  # noqa: PLC0415 - see output.engine_on
+
+    known = {row.job_id for row in rows}
+    files = [row for row in new if row.job_id not in known]
+    newest = sorted([*rows, *files], key=lambda row: (row.created_at, row.job_id), reverse=True)[:limit]
+    to_open = {row.job_id for row in files[:_OPENED]}
+    return [opened(engine.folder.inbox, row) if row.job_id in to_open else row for row in newest]
 
 
-def _iso(time: datetime | None) -> str | None:
-    return time.isoformat() if time else None
-
-
-def _print_jobs(rows: list[JobRow]) -> None:
-    if not rows:
-        console().print("There are no jobs.")
-        return
-    table = Table(
-        "job", "kind", "subject", "state", "attempts", "created", "took", box=None, header_style="dim", padding=(0, 2, 0, 0)
-    )
-    table.columns[0].min_width = max(len(row.job_id) for row in rows)  # to be copied, so never cut
-    for row in rows:
-        end = row.finished_at or datetime.now(UTC)
-        took = f"{(end - row.started_at).total_seconds():.2f} s" if row.started_at else ""
-        state = Text(row.state, _STYLES.get(row.state, ""))
-        table.add_row(row.job_id, row.kind, told(row.subject), state, str(row.attempts), f"{row.created_at:%H:%M:%S}", took)
-    console().print(table)
+jobs_change.register(jobs_app)
+jobs_why.register(jobs_app)
+jobs_wait.register(jobs_app)

@@ -27,6 +27,9 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 FAILED, USAGE, NOT_RUNNING = 1, 2, 3
 """Exit codes: something failed or is damaged; the command line is wrong; no service runs."""
 
+TIMED_OUT = 5
+"""Exit code: the time was over before what was waited for had happened."""
+
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The data folder; else STRONGROOM_DATA_DIR, else ./data.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless something fails.")]
