@@ -19,7 +19,8 @@ from kombu.exceptions import OperationalError
 from storage.tidy import tidy
 from strongroom.errors import StorageError
 from strongroom.routes import STORE_TASK, VERIFY_TASK
-from tasks.services import TIDY_TASK, TREE_TASK, Services
+from tasks.prune import run_prune
+from tasks.services import PRUNE_TASK, TIDY_TASK, TREE_TASK, Services
 from tasks.store import run_store
 from tasks.verify import run_verify
 
@@ -52,6 +53,11 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
     def verify(task: Any, /, *more: Any, **fields: Any) -> None:  # as above
         with _coming_again():
             run_verify(services(), _message(more, fields), task.request.id, partial(_show_in_flower, task))
+
+    @app.task(name=PRUNE_TASK, **_OPTIONS)
+    def prune(task: Any, /, *more: Any, **fields: Any) -> None:  # as above
+        with _coming_again():
+            run_prune(services(), _message(more, fields), task.request.id)
 
     @app.task(name=TREE_TASK, **_OPTIONS)
     def tree(_task: object) -> None:
