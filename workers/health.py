@@ -15,11 +15,12 @@ def main(name: str) -> int:
     """Return 0 when the part is at work, else 1.
 
     Workers and beat are judged by the signs that they leave in the data folder: a worker by what it finished in the last 15 s
-    (beat sends it a probe every 5 s), beat by its loop. No load on the broker, where ``celery inspect ping`` takes 0.9 s of CPU.
+    (beat sends it a probe every 5 s), beat by its loop. ``celery inspect ping`` would take 0.9 s of CPU.
+    Flower's container tells of the whole service: it is healthy when all parts, the broker and the database are.
     """
     settings = read_settings()
     if name == "flower":
-        at_work = page_answers(settings.flower_port, "/healthcheck")
+        at_work = page_answers(settings.flower_port, "/health", timeout_s=5.0)
     else:
         at_work = is_at_work(settings.data_dir, name, _look(settings))
     sys.stdout.write(f"{name} is {'' if at_work else 'not '}at work\n")

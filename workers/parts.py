@@ -164,7 +164,8 @@ def flower_part(site: Site, dashboard: Dashboard) -> Part:
         after_s=60.0,
         every_s=20.0,
     )
-    command = _celery(site, "flower", *dashboard.arguments)
+    # Our launcher of the same command: it adds /health and our metrics.
+    command = (sys.executable, "-m", "workers.web", *_celery(site, "flower", *dashboard.arguments)[2:])
     return Part("flower", command, environment, dashboard.answers, after="worker-short", watches=(deaf,))
 
 

@@ -34,18 +34,24 @@ def looked_at(state: ServiceState) -> ServiceState | None:
     A part that was killed is noticed when its last sign has grown old: a worker after 15 s, beat after 30 s.
     """
     seen = look_around(state.broker_url, Path(state.data))
-    parts = tuple(replace(part, state="ready" if _at_work(state, part.name, seen) else "silent") for part in state.parts)
+    flower_answers = page_answers(urlsplit(state.flower.address).port or 0, "/healthcheck")
+    parts = judged(state, seen, flower_answers=flower_answers)
     if not any(part.state == "ready" for part in parts if part.name != "broker"):
         return None
     return replace(state, parts=parts, ready=all(part.state == "ready" for part in parts))
 
 
-def _at_work(state: ServiceState, part: str, seen: Seen) -> bool:
-    if part == "flower":
-        return page_answers(urlsplit(state.flower.address).port or 0, "/healthcheck")
-    if part == "broker":
-        return seen.broker_answers
-    return is_at_work(Path(state.data), part, seen)
+def judged(state: ServiceState, seen: Seen, *, flower_answers: bool) -> tuple[PartState, ...]:
+    """Return the parts as they are found now: ready or silent. A supervisor's word that one is anything but ready holds."""
+    at_work = {"flower": flower_answers, "broker": seen.broker_answers}
+
+    def judge(part: PartState) -> PartState:
+        if state.supervised and part.state != "ready":
+            return part
+        works = at_work[part.name] if part.name in at_work else is_at_work(Path(state.data), part.name, seen)
+        return replace(part, state="ready" if works else "silent")
+
+    return tuple(map(judge, state.parts))
 
 
 def _fresh(data: Path, broker_url: str) -> ServiceState:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from workers.broker import prepare_embedded
 from workers.dashboard import prepare_dashboard
 from workers.nodes import node_name, part_of
 from workers.parts import NAMES, Part, Site, all_parts
+from workers.watch import Seen, Watcher
 
 OWN_BROKER = "redis://:brokersecret@broker.example:6379/0"
 
@@ -117,3 +119,70 @@ def test_the_supervisor_starts_without_what_only_its_parts_need() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert loaded.stdout.strip() == ""
+
+
+def seconds_until_complaint(part: Part, seen: Seen, *signs: Path) -> int | None:
+    """Look at a part every two seconds, for ten minutes that pass at once; return when it first seems silent.
+
+    ``signs`` are touched before each look.
+    """
+    watchers = [Watcher(watch, 0.0) for watch in part.watches]
+    for now in range(2, 600, 2):
+        for sign in signs:
+            sign.touch()
+            os.utime(sign, (now, now))
+        if any(watcher.complains(seen, float(now)) for watcher in watchers):
+            return now
+    return None
+
+
+FROZEN = Seen(broker_answers=False, broker_lives=False)
+
+
+def test_each_part_that_shows_nothing_is_noticed_in_time(tmp_path: Path) -> None:
+    table = parts_of(Settings(data_dir=tmp_path))
+    waiting = {"worker-short": "probe-short", "worker-long": "probe-long"}
+    noticed = {
+        name: seconds_until_complaint(part, FROZEN if name == "broker" else Seen(messages={waiting.get(name, ""): 1}))
+        for name, part in table.items()
+    }
+    assert noticed == {"broker": 30, "worker-short": 16, "worker-long": 16, "beat": 30, "flower": 60}
+
+
+def test_without_a_broker_no_part_but_the_broker_is_called_silent(tmp_path: Path) -> None:
+    table = parts_of(Settings(data_dir=tmp_path))
+    noticed = {name for name, part in table.items() if seconds_until_complaint(part, FROZEN)}
+    assert noticed == {"broker"}
+
+
+def test_a_broker_that_still_loads_its_data_is_left_alone(tmp_path: Path) -> None:
+    broker = parts_of(Settings(data_dir=tmp_path))["broker"]
+    assert seconds_until_complaint(broker, Seen(broker_answers=False, broker_lives=True)) is None
+
+
+def test_a_worker_whose_loop_stands_still_while_a_job_runs_is_given_more_time(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    worker = parts_of(Settings(data_dir=tmp_path))["worker-long"]
+    waits = Seen(messages={"probe-long": 1})
+    busy, alive = tmp_path / "run" / "worker-long.busy", tmp_path / "run" / "worker-long.alive"
+    assert seconds_until_complaint(worker, waits, alive) == 16
+    alive.unlink()
+    assert seconds_until_complaint(worker, waits, busy) == 60
+    assert seconds_until_complaint(worker, waits, busy, alive) is None
+
+
+def test_messages_for_another_worker_are_not_held_against_one(tmp_path: Path) -> None:
+    assert (
+        seconds_until_complaint(parts_of(Settings(data_dir=tmp_path))["worker-long"], Seen(messages={"probe-short": 1})) is None
+    )
+
+
+def test_the_broker_never_rests_for_long(tmp_path: Path) -> None:
+    pauses = {name: part.longest_pause_s for name, part in parts_of(Settings(data_dir=tmp_path)).items()}
+    assert pauses.pop("broker") == 1
+    assert set(pauses.values()) == {30}
+
+
+def test_flower_is_found_by_its_command_line_and_by_celerys(tmp_path: Path) -> None:
+    command = parts_of(Settings(data_dir=tmp_path))["flower"].command
+    assert command[1:7] == ("-m", "workers.web", "celery", "-A", "workers.main", "flower")

@@ -86,6 +86,10 @@ def test_a_look_tells_what_waits_whatever_its_priority(tmp_path: Path) -> None:
                 client.flushall()
                 client.hset("unacked", "tag", "job")
                 assert look_around(broker.url, tmp_path).jobs_wait is True
+                client.flushall()
+                assert look_around(broker.url, tmp_path).jobs_wait is False
+                (tmp_path / "inbox" / "accepted.inbox").touch()
+                assert look_around(broker.url, tmp_path).jobs_wait is True, "whatever the broker forgot"
         finally:
             process.kill()
 
@@ -110,6 +114,25 @@ def test_a_look_at_a_frozen_broker_takes_no_longer_than_it_may(tmp_path: Path) -
             seen = look_around(broker.url, tmp_path)
             assert time.monotonic() - started < 2 * LOOK_WITHIN_S
             assert (seen.broker_answers, seen.broker_lives) == (False, False)
+        finally:
+            process.kill()
+
+
+def test_a_broker_that_still_loads_its_data_lives_though_it_does_not_answer(tmp_path: Path) -> None:
+    broker = prepare_embedded(tmp_path)
+    with subprocess.Popen(broker.command, stdout=subprocess.DEVNULL) as process:
+        await_that(lambda: look_around(broker.url, tmp_path).broker_answers, "the broker answers")
+        with redis.Redis(unix_socket_path=str(tmp_path / "run" / "broker.sock")) as client:
+            client.mset({f"key-{number}": "x" * 100 for number in range(2000)})
+            client.bgrewriteaof()
+            await_that(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "its file is written")
+        process.kill()
+    slowly = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+    with subprocess.Popen([*broker.command, *slowly], stdout=subprocess.DEVNULL) as process:
+        try:
+            await_that(lambda: look_around(broker.url, tmp_path).broker_lives, "it is heard of")
+            assert look_around(broker.url, tmp_path).broker_answers is False
+            await_that(lambda: look_around(broker.url, tmp_path).broker_answers, "it has loaded")
         finally:
             process.kill()
 

@@ -1,0 +1,76 @@
+"""What Prometheus reads beside Flower's own figures: one function for each group, in GROUPS."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from models.migrate import HEAD
+from storage.layout import FORMAT
+from workers.broker import UNACKED
+from workers.scene import Scene
+
+Group = Callable[[Scene], Iterator[Metric]]
+
+
+def jobs(scene: Scene) -> Iterator[Metric]:
+    """Yield how many jobs there are; of a large history those that have ended are counted every minute or two."""
+    family = GaugeMetricFamily("strongroom_jobs", "Jobs in the ledger.", labels=("kind", "state"))
+    for (kind, state), count in sorted(scene.jobs.items()):
+        family.add_metric((kind, state), count)
+    yield family
+
+
+def waiting(scene: Scene) -> Iterator[Metric]:
+    """Yield what waits, and for how long."""
+    yield GaugeMetricFamily(
+        "strongroom_oldest_waiting_job_seconds",
+        "Age of the oldest job that nobody has begun; 0 when none waits.",
+        round(scene.oldest_waiting_s, 3),
+    )
+    yield GaugeMetricFamily("strongroom_inbox_files", "Accepted jobs whose files lie in the inbox.", scene.inbox_files)
+    family = GaugeMetricFamily("strongroom_queue_messages", "Messages that wait in the broker.", labels=("queue",))
+    for queue, count in scene.seen.messages.items():
+        if queue != UNACKED:
+            family.add_metric((queue,), count)
+    yield family
+    yield GaugeMetricFamily(
+        "strongroom_unacknowledged_messages",
+        "Messages that workers have taken and not finished.",
+        scene.seen.messages.get(UNACKED, 0),
+    )
+
+
+def parts(scene: Scene) -> Iterator[Metric]:
+    """Yield which parts are at work."""
+    up = GaugeMetricFamily("strongroom_part_up", "Whether a part of the service is at work.", labels=("part",))
+    for name, state in scene.parts.items():
+        up.add_metric((name,), state == "ready")
+    yield up
+    worked = GaugeMetricFamily(
+        "strongroom_part_worked_seconds_ago", "When a worker last finished something, a probe at least.", labels=("part",)
+    )
+    for name, ago_s in scene.worked_s_ago.items():
+        worked.add_metric((name,), round(ago_s, 3))
+    yield worked
+    yield GaugeMetricFamily("strongroom_broker_up", "Whether the broker answers.", scene.seen.broker_answers)
+    yield GaugeMetricFamily("strongroom_database_up", "Whether the database answers.", scene.database)
+    yield GaugeMetricFamily("strongroom_ready", "What /health says.", scene.ready)
+
+
+def build(_scene: Scene) -> Iterator[Metric]:
+    """Yield what runs here."""
+    family = GaugeMetricFamily("strongroom_build_info", "What runs here.", labels=("disk_format", "catalogue", "python"))
+    family.add_metric((str(FORMAT), HEAD, platform.python_version()), 1)
+    yield family
+
+
+GROUPS: tuple[Group, ...] = (jobs, waiting, parts, build)
+"""Every group. A new one is a function and its name here; what it draws from is a field of Scene."""
+
+
+def all_metrics(scene: Scene) -> list[Metric]:
+    """Return the metrics of all groups."""
+    return [metric for group in GROUPS for metric in group(scene)]

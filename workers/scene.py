@@ -1,0 +1,110 @@
+"""What /health and /metrics tell about, taken in one look: parts, broker, database, inbox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from config.settings import Settings
+from models.census import Counts, active_jobs, ended_jobs, known_jobs, oldest_queued
+from models.database import Database
+from strongroom.errors import DataFolderError, StorageError
+from workers.broker import broker_url_of
+from workers.liveness import worked_s_ago
+from workers.roster import judged
+from workers.seldom import Seldom
+from workers.service_state import load_state, read_state
+from workers.watch import Seen, look_around
+
+_SAMPLE = 500
+_SETTLED_S = 5.0
+"""A producer's file is younger than this when its message is still on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One look. ``jobs`` is empty when the database does not answer."""
+
+    parts: Mapping[str, str]
+    """The state of each part, as ``strongroom status`` shows it."""
+    worked_s_ago: Mapping[str, float]
+    seen: Seen
+    database: bool
+    jobs: Counts = field(default_factory=dict)
+    oldest_waiting_s: float = 0.0
+    inbox_files: int = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of it is as it should be."""
+        return self.database and self.seen.broker_answers and bool(self.parts) and set(self.parts.values()) == {"ready"}
+
+
+class Onlooker:
+    """Looks at the service of one data folder. Used by one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._data = settings.data_dir
+        self._database = Database(settings.catalogue_url)
+        self._ended: Seldom[Counts] = Seldom(share=1 / 200)
+        self._inbox: Seldom[tuple[int, dict[str, float]]] = Seldom(share=1 / 50)
+
+    def look(self) -> Scene:
+        """Look once. Never raises because of what it finds."""
+        seen = self._look_around()
+        parts = self._parts(seen)
+        worked = {name: ago for name in parts if (ago := worked_s_ago(self._data, name)) is not None}
+        files, oldest = self._inbox.get(self._look_into_inbox)
+        try:
+            jobs, waiting_s = self._ask_database(oldest)
+        except (StorageError, SQLAlchemyError):
+            return Scene(parts, worked, seen, False, {}, max(oldest.values(), default=0.0), files)
+        return Scene(parts, worked, seen, True, jobs, waiting_s, files)
+
+    def _look_around(self) -> Seen:
+        try:
+            return look_around(broker_url_of(self._settings), self._data)
+        except StorageError:
+            return Seen(broker_answers=False, broker_lives=False)
+
+    def _parts(self, seen: Seen) -> dict[str, str]:
+        state = read_state(self._data) or load_state(self._data)
+        # Whoever asks, asks Flower's process: it answers.
+        return {part.name: part.state for part in judged(state, seen, flower_answers=True)} if state else {}
+
+    def _ask_database(self, unheard: Mapping[str, float]) -> tuple[Counts, float]:
+        if self._database.is_sqlite and not (self._data / "metadata" / "catalogue.db").exists():
+            raise DataFolderError("There is no catalogue yet, and to ask for it would make one.")
+        with self._database.read() as connection:
+            jobs = active_jobs(connection) | self._ended.get(lambda: ended_jobs(connection))
+            known = known_jobs(connection, unheard)
+            oldest = oldest_queued(connection)
+        ages = [age_s for name, age_s in unheard.items() if name not in known]
+        if oldest is not None:
+            ages.append((datetime.now(UTC) - oldest).total_seconds())
+        return jobs, max([0.0, *ages])
+
+    def _look_into_inbox(self) -> tuple[int, dict[str, float]]:
+        """Return how many accepted files lie there, and the ages of some: the ledger may not know them when no worker lives."""
+        count = 0
+        ages: dict[str, float] = {}
+        now_s = datetime.now(UTC).timestamp()
+        with suppress(OSError), os.scandir(self._data / "inbox") as entries:
+            for entry in entries:
+                name = Path(entry.name)
+                if name.suffix != ".inbox":
+                    continue
+                count += 1
+                if len(ages) < _SAMPLE:
+                    with suppress(OSError):  # done meanwhile
+                        age_s = now_s - entry.stat(follow_symlinks=False).st_mtime
+                        if age_s > _SETTLED_S:
+                            ages[name.stem] = age_s
+        return count, ages
