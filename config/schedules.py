@@ -1,19 +1,59 @@
-"""What beat rings for, and how often."""
+"""What beat rings for, and what runs at set times."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from config.cron import Cron
 from config.routes import PROBE_QUEUES, UPKEEP_QUEUE
-from strongroom.routes import LONG_QUEUE
+from config.settings import Settings
+from strongroom.routes import LONG_QUEUE, VERIFY_TASK
 
 # Celery's schedule entries. ``expires``: a ring that was not heard in time is dropped, the next one says the same.
 SCHEDULE: dict[str, dict[str, Any]] = {
     "tree": {"task": "strongroom.tree", "schedule": 15.0, "options": {"queue": LONG_QUEUE, "expires": 15.0}},
     "tidy": {"task": "strongroom.tidy", "schedule": 60.0, "options": {"queue": UPKEEP_QUEUE, "expires": 60.0}},
-    "verify": {"task": "strongroom.verify", "schedule": 24 * 3600.0, "options": {"queue": LONG_QUEUE, "expires": 3600.0}},
     **{
         f"probe-{worker}": {"task": "strongroom.probe", "schedule": 5.0, "options": {"queue": queue, "expires": 10.0}}
         for worker, queue in PROBE_QUEUES.items()
     },
 }
+
+
+def _nothing(_settings: Settings) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A job that runs at set times: its name, what it queues, and what its message says. docs/how-to/schedule.md."""
+
+    name: str
+    kind: str
+    task: str
+    queue: str = LONG_QUEUE
+    arguments: Callable[[Settings], Mapping[str, Any]] = _nothing  # JSON: the message's fields
+
+    @property
+    def setting(self) -> str:
+        """The name of the setting that holds its cron expression."""
+        return f"schedule_{self.name.replace('-', '_')}"
+
+    def times(self, settings: Settings) -> Cron | None:
+        """Return when it runs; None when it is switched off."""
+        expression: str = getattr(settings, self.setting)
+        return Cron(expression, settings.time_zone) if expression else None
+
+
+SCHEDULED = (
+    Scheduled("integrity-sweep", "verify", VERIFY_TASK),
+    Scheduled(
+        "prune-history",
+        "prune",
+        "strongroom.prune",
+        arguments=lambda settings: {"days": settings.history_days, "jobs": settings.history_jobs},
+    ),
+)
+"""One row a schedule. Each has a setting ``STRONGROOM_SCHEDULE_{NAME}`` in config/settings.py."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config.cron import check_expression, check_time_zone
 from strongroom.errors import ConfigurationError
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+CronExpression = Annotated[str, AfterValidator(check_expression)]
+"""When a schedule runs, in the schedules' time zone; empty: never."""
 
 
 class Settings(BaseSettings):
@@ -49,6 +53,17 @@ class Settings(BaseSettings):
     flower_password: SecretStr | None = Field(
         None, description="Flower's password; without it one is made and kept in the data folder, readable by its owner only."
     )
+    time_zone: Annotated[str, AfterValidator(check_time_zone)] = Field(
+        "UTC", description="The time zone of the schedules, such as Europe/Berlin."
+    )
+    schedule_integrity_sweep: CronExpression = Field(
+        "30 2 * * *", description="When everything stored is verified, as a cron expression; empty: never."
+    )
+    schedule_prune_history: CronExpression = Field(
+        "0 4 * * *", description="When old jobs are removed from the history, as a cron expression; empty: never."
+    )
+    history_days: int = Field(90, ge=1, description="Days after which an ended job is removed from the history.")
+    history_jobs: int = Field(1_000_000, ge=1, description="Ended jobs that the history keeps, the newest.")
     grace_period_s: int = Field(60, ge=1, description="Seconds a running job may go on after a stop was asked for.")
     log_format: Literal["text", "json"] = Field("text", description="How log lines look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -77,5 +92,9 @@ def read_settings(data_dir: Path | None = None) -> Settings:
     try:
         return Settings() if data_dir is None else Settings(data_dir=data_dir)
     except ValidationError as error:
-        faults = (f"STRONGROOM_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
+        faults = (f"STRONGROOM_{'_'.join(map(str, one['loc'])).upper()}: {_said(one['msg'])}" for one in error.errors())
         raise ConfigurationError("; ".join(faults) + ".") from None
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")

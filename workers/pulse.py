@@ -14,8 +14,10 @@ from celery.signals import celeryd_after_setup, heartbeat_sent, task_postrun, ta
 
 from config.settings import Settings
 from tasks.probe import PROBE_TASK, register_probe
+from workers.composition import AppBroker
 from workers.liveness import give_busy_sign, give_sign, give_work_sign
 from workers.nodes import part_of
+from workers.schedules import Clerk
 
 # Any below: celery-types knows neither the attributes of a signal's sender nor what tick() takes.
 
@@ -91,14 +93,20 @@ def _show_busy() -> None:
 
 
 class PulsedScheduler(Scheduler):
-    """Celery's in-memory scheduler, which shows at each round that beat is at work.
+    """Celery's in-memory scheduler, which shows at each round that beat is at work, and looks after the schedules besides.
 
     Not the default one: that pickles its state into a file.
     """
 
+    _clerk: Clerk | None = None
+
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Give a sign, then send what is due and return the seconds until the next round."""
-        give_sign(_data(), "beat")
+        if self._clerk is None:  # not earlier: Celery makes a scheduler in processes, too, that only ask what it would do
+            self._clerk = Clerk(Settings(), AppBroker(self.app))
+            self._clerk.start()
+        if not self._clerk.is_stuck():
+            give_sign(_data(), "beat")
         return float(super().tick(*args, **kwargs))
 
 

@@ -1,0 +1,122 @@
+"""schedule, schedule show, schedule run on a data folder without a service."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from typer.testing import CliRunner, Result
+
+from config.settings import Settings
+from models.ledger import JobRow, list_jobs
+from models.tables import Job, table_of
+from storage.engine import Engine
+from tasks.schedule import run_due
+from tasks.services import NoBroker
+from workers.cli import app
+from workers.schedules import plans
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+SETTINGS = {"schedule_integrity_sweep": "0 * * * *", "schedule_prune_history": "", "time_zone": "Australia/Lord_Howe"}
+ENVIRON = {f"STRONGROOM_{name.upper()}": value for name, value in SETTINGS.items()}
+
+
+def run(data: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["--data", str(data), *words], env=ENVIRON)
+
+
+def told(data: Path, *words: str) -> Any:  # JSON
+    return json.loads(run(data, *words, "--json").stdout)
+
+
+def look(engine: Engine, *ages: timedelta) -> None:
+    """Have a beat look so long ago."""
+    for age in ages:
+        run_due(engine.database, NoBroker(), plans(Settings(**SETTINGS)), NOW - age, "host:1")  # type: ignore[arg-type] # by name
+
+
+def jobs_of(engine: Engine) -> list[JobRow]:
+    with engine.database.read() as connection:
+        return list(list_jobs(connection))
+
+
+HOUR = timedelta(hours=1)
+
+
+def test_a_service_that_never_ran_has_schedules_that_nobody_looks_at(data: Path) -> None:
+    sweep, prune = told(data, "schedule")
+    assert (sweep["name"], sweep["kind"], sweep["expression"]) == ("integrity-sweep", "verify", "0 * * * *")
+    assert (sweep["last_slot"], sweep["seen_until"], sweep["time_zone"]) == (None, None, "Australia/Lord_Howe")
+    assert "nobody has looked" in sweep["troubles"][0]
+    assert timedelta(0) < datetime.fromisoformat(sweep["next_slot_at"]) - NOW <= HOUR
+    assert (prune["expression"], prune["next_slot_at"], prune["troubles"]) == (None, None, [])
+
+
+def test_all_is_well_while_a_beat_looks_and_jobs_are_done(data: Path, engine: Engine) -> None:
+    look(engine, 2 * HOUR, HOUR, timedelta(0))
+    with engine.database.write() as connection:
+        connection.execute(update(table_of(Job)).values(state="done", finished_at=NOW))
+    [sweep, _] = told(data, "schedule")
+    assert sweep["troubles"] == []
+    assert sweep["last_slot"]["job_state"] is None, "it was overlapped"
+    assert sweep["counts"]["ran"] + sweep["counts"]["late"] == 1
+    assert sweep["counts"]["overlapped"] == 1
+    shown = run(data, "schedule").stdout
+    assert "overlapped" in shown
+    assert "nobody" not in shown
+    assert "off" in shown
+
+
+@pytest.mark.parametrize("state", ["failed", "quarantined"])
+def test_a_last_job_that_failed_is_trouble(data: Path, engine: Engine, state: str) -> None:
+    look(engine, HOUR, timedelta(0))
+    [job] = jobs_of(engine)
+    with engine.database.write() as connection:
+        connection.execute(update(table_of(Job)).values(state=state, finished_at=NOW))
+    [sweep, _] = told(data, "schedule")
+    assert sweep["troubles"] == [f"its last job {state}: strongroom jobs show {job.job_id}"]
+    assert f"strongroom jobs show {job.job_id}" in run(data, "schedule").stdout
+
+
+def test_a_beat_that_stopped_is_seen_after_a_minute(data: Path, engine: Engine) -> None:
+    look(engine, timedelta(minutes=5))
+    [sweep, _] = told(data, "schedule")
+    assert sweep["troubles"][0].startswith("nobody has looked at it for 5 min")
+
+
+def test_what_beat_goes_by_is_shown_and_not_what_this_command_was_given(data: Path, engine: Engine) -> None:
+    look(engine, timedelta(0))
+    answer = CliRunner().invoke(app, ["--data", str(data), "schedule", "--json"], env={})
+    assert [one["expression"] for one in json.loads(answer.stdout)] == ["0 * * * *", None]
+
+
+def test_show_lists_the_last_times_newest_first(data: Path, engine: Engine) -> None:
+    assert "None of its times" in run(data, "schedule", "show", "integrity-sweep").stdout
+    look(engine, 6 * HOUR, 3 * HOUR, timedelta(0))
+    slots = told(data, "schedule", "show", "integrity-sweep")
+    assert [slot["state"] for slot in slots[:3]] == ["overlapped", "missed", "missed"]
+    assert slots[3]["job_state"] == "queued"
+    assert [slot["slot_at"] for slot in slots] == sorted((slot["slot_at"] for slot in slots), reverse=True)
+    assert len(told(data, "schedule", "show", "integrity-sweep", "--limit", "2")) == 2
+    assert slots[3]["job_id"] in run(data, "schedule", "show", "integrity-sweep").stdout
+
+
+def test_run_queues_a_job_of_its_own_for_a_person(data: Path, engine: Engine) -> None:
+    for number, words in enumerate((("--json",), ()), start=1):
+        answer = run(data, "schedule", "run", "prune-history", *words)
+        assert answer.exit_code == 0
+        rows = jobs_of(engine)
+        assert len(rows) == number
+        assert any(row.job_id in answer.stdout for row in rows)
+        assert {(row.kind, row.asked_by, row.state) for row in rows} == {("prune", "person", "queued")}
+
+
+@pytest.mark.parametrize("command", ["show", "run"])
+def test_a_schedule_that_there_is_not_is_refused_and_the_others_are_named(data: Path, command: str) -> None:
+    answer = run(data, "schedule", command, "nightly")
+    assert answer.exit_code == 1
+    assert "integrity-sweep, prune-history" in answer.stderr

@@ -1,0 +1,134 @@
+"""workers/schedules.py: settings become plans; beat's thread starts what is due and survives whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from structlog.testing import capture_logs
+
+from config.schedules import SCHEDULED
+from config.settings import Settings, read_settings
+from models.ledger import JobRow, list_jobs
+from models.schedule import find_schedules, last_slots
+from storage.engine import Engine
+from strongroom.contracts import VerifyMessage
+from strongroom.errors import BrokerUnavailable, ConfigurationError
+from tasks.prune import PruneMessage
+from tasks.services import PRUNE_TASK
+from tests.workers.processes_of import await_that
+from workers.liveness import has_given_sign
+from workers.schedules import Clerk, plans
+
+CHECKOUT = Path(__file__).parents[2]
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+class Mailbox:
+    """A broker that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, Mapping[str, Any]]] = []
+
+    def send(self, task: str, arguments: Mapping[str, Any], *, queue: str, priority: int = 0) -> None:
+        self.messages.append((task, arguments))
+
+    def free(self, queues: Collection[str]) -> set[str]:
+        raise BrokerUnavailable("It does not say.")
+
+
+def jobs_of(data: Path) -> list[JobRow]:
+    with Engine(data) as engine, engine.open().database.read() as connection:
+        return list(list_jobs(connection))
+
+
+def test_each_schedule_has_its_setting_and_its_messages_are_understood() -> None:
+    contracts: dict[str, type[BaseModel]] = {"strongroom.verify": VerifyMessage, PRUNE_TASK: PruneMessage}
+    settings = Settings(history_days=7, history_jobs=1000, time_zone="Europe/Berlin", schedule_prune_history="")
+    found = {plan.name: plan for plan in plans(settings)}
+    assert list(found) == [one.name for one in SCHEDULED] == ["integrity-sweep", "prune-history"]
+    for plan in found.values():
+        contracts[plan.task].model_validate({"request_id": f"{plan.name}-20261101T120000Z", **plan.arguments})
+    assert found["integrity-sweep"].said == ("30 2 * * *", "Europe/Berlin")
+    assert found["prune-history"].said == ("", "")
+    assert found["prune-history"].arguments == {"days": 7, "jobs": 1000}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("STRONGROOM_SCHEDULE_INTEGRITY_SWEEP", "every night"), ("STRONGROOM_TIME_ZONE", "Mars/Olympus")],
+)
+def test_a_schedule_that_cannot_be_used_is_named_and_not_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"{name}: it is no") as caught:
+        read_settings()
+    assert value not in caught.value.message
+
+
+def test_a_clerk_starts_what_is_due_once(data: Path) -> None:
+    mailbox = Mailbox()
+    clerk = Clerk(Settings(data_dir=data), mailbox)
+    for hours in (0, 15, 15, 16):
+        clerk.look(lambda hours=hours: NOON + timedelta(hours=hours))  # type: ignore[misc] # mypy cannot infer such a default
+    clerk.stop()
+    assert mailbox.messages == [
+        ("strongroom.verify", {"contract": 1, "request_id": "integrity-sweep-20261102T023000Z"}),
+        ("strongroom.prune", {"contract": 1, "request_id": "prune-history-20261102T040000Z", "days": 90, "jobs": 1_000_000}),
+    ]
+    assert [row.asked_by for row in jobs_of(data)] == ["schedule"] * 2
+
+
+def test_a_clerk_begins_as_soon_as_the_data_folder_is_there(data: Path) -> None:
+    hidden = data.rename(data.with_name("hidden"))
+    clerk = Clerk(Settings(data_dir=data), Mailbox(), every_s=0.01)
+    with capture_logs() as logs:
+        clerk.start()
+        await_that(lambda: len(logs) >= 2, "it has tried in vain, twice")
+        hidden.rename(data)
+        await_that(lambda: looked_after(data) == {"integrity-sweep", "prune-history"}, "it looks")
+    clerk.stop()
+    assert {line["event"] for line in logs} == {"the schedules cannot be looked after; tried again in seconds"}
+    assert not clerk.is_stuck()
+
+
+def looked_after(data: Path) -> set[str]:
+    with Engine(data) as engine, engine.open().database.read() as connection:
+        return set(find_schedules(connection))
+
+
+def test_beat_claims_what_is_due_though_there_is_no_broker(data: Path) -> None:
+    settings = Settings(data_dir=data, schedule_integrity_sweep="* * * * *", schedule_prune_history="")
+    before = datetime.now(UTC) - timedelta(minutes=5)
+    clerk = Clerk(settings, Mailbox())
+    clerk.look(lambda: before)
+    clerk.stop()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("STRONGROOM_")} | {
+        "STRONGROOM_DATA_DIR": str(data),
+        "STRONGROOM_BROKER_URL": "redis://127.0.0.1:1/0",
+        "STRONGROOM_SCHEDULE_INTEGRITY_SWEEP": "* * * * *",
+        "STRONGROOM_SCHEDULE_PRUNE_HISTORY": "",
+    }
+    command = [sys.executable, "-m", "celery", "-A", "workers.main", "beat", "--scheduler", "workers.pulse:PulsedScheduler"]
+    beat = subprocess.Popen(
+        [*command, "--pidfile="], cwd=CHECKOUT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        await_that(lambda: bool(jobs_of(data)), "the newest of five slots has its job")
+        await_that(lambda: has_given_sign(data, "beat"), "beat has given its sign")
+        assert beat.poll() is None
+    finally:
+        beat.kill()
+        beat.wait()
+    with Engine(data) as engine, engine.open().database.read() as connection:
+        states = [slot.state for slot in last_slots(connection, "integrity-sweep", 10)]
+    assert states[-5:] in (["ran", *["missed"] * 4], ["missed"] * 5)
+    assert [(row.kind, row.state) for row in jobs_of(data)] == [("verify", "queued")]
