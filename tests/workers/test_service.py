@@ -187,9 +187,16 @@ def test_ctrl_c_at_any_moment_of_the_start_leaves_nothing_behind(tmp_path: Path)
             waiting.remove(moment)
         return not waiting
 
-    await_that(interrupt_those_whose_moment_has_come, "every moment came", within_s=60)
-    codes = {moment: process.wait(30) for moment, process in processes.items()}
-    assert not processes_of(tmp_path)
+    try:
+        await_that(interrupt_those_whose_moment_has_come, "every moment came", within_s=60)
+        codes = {moment: process.wait(30) for moment, process in processes.items()}
+        assert not processes_of(tmp_path)
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+        for left in processes_of(tmp_path):
+            os.kill(left, signal.SIGKILL)
     assert codes.pop("at once") in {0, 1, 130, -signal.SIGINT}, "Python itself may not have been ready"
     assert codes.pop("a worker starts in the background") == 130
     assert set(codes.values()) == {0}, codes
