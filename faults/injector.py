@@ -14,12 +14,14 @@ from functools import partial
 
 import redis
 
-from faults.book import Book
+from faults.book import Book, Entry
 from faults.processes import NeverCameTrue, await_that, children_of, is_alive, is_stopped, kill
 from faults.service import WORKERS, Service
 from workers.processes import birth_of
 
 _AIMING_S = 1.0
+_MISSES = 5
+_SPARED = 0.8
 
 Fault = Callable[[], str | None]
 """Fires; returns what it did, or None when there was nothing to hit just now."""
@@ -32,6 +34,8 @@ class Frozen:
     what: str
     processes: list[tuple[int, str]]
     until_s: float
+    jobs: list[Entry]
+    """What they had in hand."""
 
 
 @dataclass
@@ -48,9 +52,10 @@ class Injector:
     messages_lost: int = 0
     """What the flushed broker held."""
     woken: Counter[str] = field(default_factory=Counter)
-    """Frozen processes: how many went on, and how many were killed while they were frozen."""
+    """Frozen processes: how many went on, how many were killed meanwhile, and how many jobs they came too late for."""
     _frozen: list[Frozen] = field(default_factory=list)
     _deck: list[str] = field(default_factory=list)
+    _misses: int = 0
 
     @property
     def kinds(self) -> dict[str, Fault]:
@@ -111,6 +116,8 @@ class Injector:
         if pid is None or is_stopped(pid):
             return None
         pool = children_of(pid)
+        if any(map(is_stopped, pool)) and self.chooser.random() < _SPARED:
+            return None  # else few that were frozen would ever wake
         jobs = self._jobs_of(pool)
         alone = self.chooser.random() < 0.5
         with suppress(ProcessLookupError):
@@ -150,20 +157,27 @@ class Injector:
         held = [one for one in processes if is_stopped(one[0])]
         if not held:
             return None
-        jobs = self._jobs_of([pid for pid, _ in held])
+        pids = [pid for pid, _ in held]
+        jobs = [one for one in self.book.running() if one.pid in pids]
         self.in_hand[kind] += bool(jobs)
         took = self.chooser.uniform(*self.freeze_s)
-        self._frozen.append(Frozen(what, processes, time.monotonic() + took))
-        return f"{what}, {len(held)} processes for {took:.1f} s, {jobs} jobs in hand"
+        self._frozen.append(Frozen(what, processes, time.monotonic() + took, jobs))
+        return f"{what}, {len(held)} processes for {took:.1f} s, {len(jobs)} jobs in hand"
 
     def _wake(self, one: Frozen) -> str:
         there = [pid for pid, birth in one.processes if birth_of(pid) == birth]
         for pid in there:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+        lost = sum(self._was_taken_over(job) for job in one.jobs) if there else 0
         self.woken["went on"] += len(there)
         self.woken["killed meanwhile"] += len(one.processes) - len(there)
-        return f"{len(there)} of {len(one.processes)} are still there"
+        self.woken["too late"] += lost
+        return f"{len(there)} of {len(one.processes)} are still there, {lost} jobs were taken over"
+
+    def _was_taken_over(self, job: Entry) -> bool:
+        now = self.book.entry(job.job_id)
+        return now is not None and (now.owner, now.attempts) != (job.owner, job.attempts)
 
     def _flush_broker(self) -> str | None:
         path = self.service.data / "run" / "broker.sock"
@@ -180,7 +194,7 @@ class Injector:
         """Stop a pool process at any moment; return it, its worker, and how many jobs it has in hand.
 
         A job takes milliseconds: only a process that stands still can be looked at. One without a job goes on, and the next is
-        tried, for a while: then it is taken as it is.
+        tried, for a while; then it is another fault's turn. When that went wrong a few times, one is taken as it is.
         """
         deadline = time.monotonic() + _AIMING_S
         while True:
@@ -192,10 +206,12 @@ class Injector:
                 os.kill(pid, signal.SIGSTOP)
                 await_that(partial(is_stopped, pid), f"{pid} is stopped", 1)
                 jobs = self._jobs_of([pid])
-                if jobs or time.monotonic() > deadline:
+                if jobs or self._misses >= _MISSES:
+                    self._misses = 0
                     return pid, pools[pid], jobs
                 os.kill(pid, signal.SIGCONT)
             if time.monotonic() > deadline:
+                self._misses += 1
                 return None
 
     def _jobs_of(self, pids: list[int]) -> int:

@@ -17,7 +17,7 @@ class Sizes:
     """How often each kind of fault must fire."""
     calm_s: tuple[float, float] = (2.0, 5.0)
     """Between two faults."""
-    freeze_s: tuple[float, float] = (11.0, 16.0)
+    freeze_s: tuple[float, float] = (11.0, 20.0)
     """How long a process is frozen: beyond its lease of 10 s."""
     later_s: float = 20.0
     """Each message is sent a second time, at most so much later."""

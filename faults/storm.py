@@ -11,7 +11,7 @@ from faults.book import Book, accepted_files, ended, opened
 from faults.injector import Injector
 from faults.processes import NeverCameTrue, await_that
 from faults.rows import Row
-from faults.senders import Load, Team, team
+from faults.senders import TEAM, Load, Team, team
 from faults.service import Service, scratch, service
 from faults.sizes import Sizes
 from faults.tell import Tell
@@ -44,12 +44,15 @@ class _Storm:
     def __init__(self, sizes: Sizes, running: Service, book: Book, injector: Injector, senders: Team, tell: Tell) -> None:
         self._sizes, self._running, self._book, self._senders, self._tell = sizes, running, book, senders, tell
         self._injector = injector
-        self._started_s = time.monotonic()
-        self._calm_until_s = self._started_s + sizes.calm_s[1]
+        self._started_s = self._calm_until_s = time.monotonic()
         self._told_s = 0.0
 
     def blow(self) -> None:
         """Return when every job has ended, or none ends any more though nothing is broken any more."""
+        self._senders.released.value = TEAM
+        await_that(lambda: self._senders.accepted.value == TEAM, "every sender has begun", 60)
+        self._started_s = time.monotonic()
+        self._calm_until_s = self._started_s + self._sizes.calm_s[0]
         progress = _Progress()
         while not (self._senders.finished and self._enough()):
             self._turn()
@@ -126,7 +129,7 @@ def _rows(sizes: Sizes, injector: Injector, found: Audit, twice: int, took: floa
     not_done = sum(len(cases) for kind, cases in found.complaints.items() if kind.startswith("job ")) + found.count("left")
     told = f"{found.receipts} receipts" + (f", {found.count('receipts')} missing" if found.count("receipts") else "")
     fired = ", ".join(f"{kind} {injector.fired[kind]}" + _hand(injector, kind) for kind in injector.kinds)
-    woken = f"woken {injector.woken['went on']} processes, {injector.woken['killed meanwhile']} killed while frozen"
+    woken = ", ".join(f"{count} {what}" for what, count in sorted(injector.woken.items()))
     enough: Callable[[], bool] = lambda: injector.least >= sizes.least  # noqa: E731
     return [
         Row(
@@ -149,7 +152,12 @@ def _rows(sizes: Sizes, injector: Injector, found: Audit, twice: int, took: floa
             not_done + found.count("receipts") == 0,
         ),
         Row(f"{jobs}: what verify finds", "nothing", f"{found.count('verify')} findings", found.count("verify") == 0),
-        Row("faults that fired (of those: with a job in hand)", f"each kind {sizes.least} times", f"{fired}; {woken}", enough()),
+        Row(
+            "faults that fired (of those: with a job in hand)",
+            f"each kind {sizes.least} times",
+            f"{fired}; frozen: {woken}",
+            enough(),
+        ),
         Row(
             "messages delivered twice; lost by the flushed broker",
             "every one; some",
