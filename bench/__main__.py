@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import engine, service
 from bench.material import corpus, write_small_documents
+from bench.profile import print_profile, profile
 from bench.rows import Row, print_rows
 
 
@@ -21,15 +22,21 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     options.add_argument("--documents", type=int, default=5000, help="documents of 30 KB")
     options.add_argument("--only", choices=("engine", "corpus", "queue", "memory"), help="measure only a part")
+    options.add_argument("--profile", action="store_true", help="where the time of a document goes, instead of the table")
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=Path(__file__).resolve().parents[1]))
     try:
-        rows = measure(scratch, asked.documents, asked.only)
+        if asked.profile:
+            found = profile(write_small_documents(scratch / "small", asked.documents), scratch)
+        else:
+            rows = measure(scratch, asked.documents, asked.only)
     finally:
         shutil.rmtree(scratch)
     if asked.json:
-        json.dump([asdict(row) for row in rows], sys.stdout, indent=1)
+        json.dump(asdict(found) if asked.profile else [asdict(row) for row in rows], sys.stdout, indent=1)
+    elif asked.profile:
+        print_profile(found)
     else:
         print_rows(rows)
 

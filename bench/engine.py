@@ -22,6 +22,7 @@ from bench.material import CorpusEntry
 from bench.rows import Row, in_turn, p95, seconds
 from storage.engine import Engine
 from storage.intake import Incoming, incoming
+from strongroom.contracts import DocumentReceipt
 
 BATCH = 500
 NAIVE = 500
@@ -83,7 +84,7 @@ def _store_all(paths: Sequence[Path], root: Path) -> float:
     with Engine(root).create() as engine:
         gc.collect()
         gc.freeze()  # as the workers do (workers/composition.py)
-        return seconds(lambda: _store_in_batches(engine, paths))
+        return seconds(lambda: store_in_batches(engine.store, paths))
 
 
 def _store_in_two(paths: Sequence[Path], root: Path) -> float:
@@ -115,12 +116,13 @@ def _store_when_told(paths: Sequence[Path], root: Path, ready: Semaphore, go: Ev
         gc.freeze()
         ready.release()
         go.wait()
-        _store_in_batches(engine, paths)
+        store_in_batches(engine.store, paths)
 
 
-def _store_in_batches(engine: Engine, paths: Sequence[Path]) -> None:
+def store_in_batches(store: Callable[[Sequence[Incoming]], Sequence[DocumentReceipt]], paths: Sequence[Path]) -> None:
+    """Store files, BATCH at a time."""
     for at in range(0, len(paths), BATCH):
-        receipts = engine.store([from_file(path) for path in paths[at : at + BATCH]])
+        receipts = store([from_file(path) for path in paths[at : at + BATCH]])
         assert all(one.status == "stored" for one in receipts)
 
 

@@ -41,11 +41,13 @@ Record = Callable[[Connection, Sequence[DocumentReceipt]], None]
 class Storing:
     """Stores batches into one data folder. Belongs to one process; calls may come from several threads."""
 
-    def __init__(self, folder: DataFolder, database: Database, encoder: Encoder, limits: Limits) -> None:
+    def __init__(
+        self, folder: DataFolder, database: Database, encoder: Encoder, limits: Limits, threads: ThreadPoolExecutor | None = None
+    ) -> None:
         self._database = database
         self._journal = folder.journal
         # isal and hashlib let go of the interpreter's lock: a second thread is worth a second core.
-        self._threads = ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 2)), "store")
+        self._threads = threads or ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 2)), "store")
         self._means = Means(folder, database, encoder, limits, self._threads)
 
     def close(self) -> None:
