@@ -99,6 +99,16 @@ def end_job(  # the columns of one update
         raise LeaseLost(lease.job_id)
 
 
+def note_suspects(connection: Connection, lease: Lease, suspects: Mapping[str, Any]) -> None:
+    """Note what is about to be tried, so that whoever comes after a death knows what it died of.
+
+    Raises:
+        LeaseLost: the lease is no longer in force.
+    """
+    if not _update_held(connection, lease, {"suspects": dict(suspects)}):
+        raise LeaseLost(lease.job_id)
+
+
 def postpone_job(
     connection: Connection, lease: Lease, due_at: datetime, error: Mapping[str, Any], *, counted: bool = True
 ) -> bool:

@@ -56,6 +56,7 @@ class JobRow:
     sends: int
     outcome: Mapping[str, Any] | None  # JSON: the receipt's counts
     error: Mapping[str, Any] | None  # JSON: contracts.ErrorInfo
+    suspects: Mapping[str, Any] | None = None  # JSON: tasks.suspects
 
     @property
     def ended(self) -> bool:

@@ -172,6 +172,7 @@ class Job(SQLModel, table=True):
     renewals: int = Field(0, sa_column_kwargs={"server_default": "0"})
     expires_at: datetime | None = Field(None, sa_type=_TIME)
     progress: dict[str, Any] | None = Field(None, sa_type=_JSON)
+    suspects: dict[str, Any] | None = Field(None, sa_type=_JSON)
     payload: str = Field("", sa_type=_TEXT)
     created_at: datetime = Field(sa_type=_TIME)
     started_at: datetime | None = Field(None, sa_type=_TIME)

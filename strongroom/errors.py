@@ -157,6 +157,13 @@ class IntegrityError(StorageError):
     default_hint = "The damaged bytes were not served. Store the document again from its source; the disk wants a look."
 
 
+class Poisonous(StorageError):
+    """Whoever tried to store this document died, more than once, with nothing else at hand."""
+
+    code = "poisonous"
+    default_hint = "The worker's log may say why it died; its payload is kept. The other documents of the job are stored."
+
+
 class PayloadMissing(StorageError):
     """The message names an inbox file that is not there (and no finished job explains why)."""
 

@@ -14,7 +14,7 @@ import structlog
 
 from models.due import AT_ONCE, SETTLED, is_due, running_jobs, send_later, take_back, take_due
 from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
-from strongroom.errors import BrokerUnavailable
+from strongroom.errors import BrokerUnavailable, StorageError
 from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, store_queue
 from tasks.accepted import JOB_FILE, SUFFIX
 from tasks.services import QUEUES, TASKS, Services
@@ -53,7 +53,10 @@ def run_reconcile(services: Services) -> int:
         BrokerUnavailable: nothing can be sent now; what is due stays due.
     """
     now = datetime.now(UTC)
-    record_unreadable(services)
+    try:
+        record_unreadable(services)
+    except StorageError as error:  # what cannot be read holds up nothing that can
+        log.warning("messages that nobody can read are not recorded yet", error=error.message)
     files = _settled(services, now)
     if not files and not _any_waits(services, now):
         return 0

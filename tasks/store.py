@@ -26,6 +26,7 @@ from tasks.finish import finish_ended, was_taken_along
 from tasks.messages import accept_message, refuse_message
 from tasks.retry import in_process
 from tasks.services import TREE_TASK, Services
+from tasks.suspects import store_one_by_one
 
 SHOWN_AT_ONCE = 64
 """Documents of a store that are in the tree before their receipts are given; more than that follow in the background."""
@@ -74,7 +75,10 @@ def _store(services: Services, row: JobRow, files: ExitStack) -> None:
         together[first] = row.lease
         if row.attempts == 1:
             together |= in_process(lambda: take_along(services, row.owner, first, files))
-        receipts = in_process(lambda: _store_together(services, together))
+        if row.attempts > 1 and len(first.documents) > 1:
+            receipts = [store_one_by_one(services, row, first)]
+        else:
+            receipts = in_process(lambda: _store_together(services, together))
     except (PayloadMissing, PayloadDamaged) as error:
         fail(services, row.lease, error)
     except LeaseLost as lost:

@@ -25,7 +25,8 @@ def _add_job_columns() -> None:
         op.add_column("job", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
     for name in ("expires_at", "sent_at"):
         op.add_column("job", sa.Column(name, _TIME))
-    op.add_column("job", sa.Column("progress", sa.JSON()))
+    for name in ("progress", "suspects"):
+        op.add_column("job", sa.Column(name, sa.JSON()))
     op.create_index("job_active", "job", ["state", "due_at"], sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
     op.create_index("job_ended", "job", ["finished_at"])
 
