@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from faults import kill, outage, storm
+from faults import kill, outage, slots, storm
 from faults.rows import Row, print_rows
 from faults.sizes import LONG, SHORT, Sizes
 from faults.tell import Tell, teller
@@ -18,6 +18,7 @@ SCENARIOS: dict[str, Callable[[Sizes, int, Tell], list[Row]]] = {
     "storm": storm.run,
     "kill": kill.run,
     "outage": outage.run,
+    "slots": slots.run,
 }
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     options.add_argument("--short", action="store_true", help="the sizes of the short cut that is part of the tests")
     options.add_argument("--jobs", type=int, help="store jobs of the storm")
     options.add_argument("--trials", type=int, help="workers killed with a job in hand")
+    options.add_argument("--slots", type=int, help="simulated slots")
     options.add_argument("--keep", action="store_true", default=None, help="leave the data folders, to be looked at")
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()
@@ -56,7 +58,7 @@ def run(names: Sequence[str], sizes: Sizes, seed: int) -> list[Row]:
 
 
 def _sizes(asked: argparse.Namespace) -> Sizes:
-    given = {name: getattr(asked, name) for name in ("jobs", "trials", "keep") if getattr(asked, name) is not None}
+    given = {name: getattr(asked, name) for name in ("jobs", "trials", "slots", "keep") if getattr(asked, name) is not None}
     return replace(SHORT if asked.short else LONG, **given)
 
 
