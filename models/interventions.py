@@ -32,6 +32,7 @@ _ANEW: Mapping[str, Any] = {
     "finished_at": None,
     "progress": None,
     "outcome": None,
+    "suspects": None,
 }
 
 

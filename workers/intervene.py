@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from models.interventions import begin_anew, cancel_jobs, discard_jobs, make_due
 from models.ledger import JobRow, find_jobs
@@ -61,15 +62,15 @@ def retry(engine: Engine, job_ids: Sequence[str]) -> Answer:
     answer, inbox = Answer(), engine.folder.inbox
     for part in in_parts(dict.fromkeys(job_ids)):
         rows = known_jobs(engine, part)
-        cut_off = [name for name, row in rows.items() if _was_cut_off(engine, row)]
-        answer.refused.update(_refusals(part, rows, cut_off, lambda row: why_not_retried(inbox, row)))
-        wanted = [name for name in part if name not in answer.refused and name not in cut_off]
+        left = [name for name in part if _is_left(inbox, name, rows.get(name))]
+        answer.refused.update(_refusals(part, rows, left, lambda row: why_not_retried(inbox, row)))
+        wanted = [name for name in part if name not in answer.refused and name not in left]
         with engine.database.write("retry") as connection:
             begun = begin_anew(connection, wanted, datetime.now(UTC) + HEAD_START)
-        kept.put_back(inbox, [*begun, *cut_off])
+        kept.put_back(inbox, [*begun, *left])
         with engine.database.write("retry, due") as connection:
-            make_due(connection, [*begun, *cut_off], datetime.now(UTC))
-        answer.changed.extend(name for name in part if name in begun or name in cut_off)
+            make_due(connection, [*begun, *left], datetime.now(UTC))
+        answer.changed.extend(name for name in part if name in begun or name in left)
         answer.refused.update({name: changed_meanwhile(name) for name in wanted if name not in begun})
     return answer
 
@@ -131,11 +132,11 @@ def _refusals(
             yield name, error
 
 
-def _was_cut_off(engine: Engine, row: JobRow) -> bool:
-    """Whether somebody began to begin this job anew and died before its file was back."""
-    inbox = engine.folder.inbox
-    place = kept.kept_at(inbox, row.job_id)
-    return row.state == "queued" and place is not None and place.parent != inbox and not kept.waits(inbox, row.job_id)
+def _is_left(inbox: Path, job_id: str, row: JobRow | None) -> bool:
+    """Whether a kept file only has to go back: somebody died while retrying its job, or the ledger is older than it."""
+    if not JOB_ID.fullmatch(job_id) or (row is not None and row.state != "queued"):
+        return False
+    return kept.is_kept(inbox, job_id) and not kept.waits(inbox, job_id)
 
 
 def _tell(engine: Engine, row: JobRow) -> None:

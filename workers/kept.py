@@ -17,6 +17,11 @@ def waits(inbox: Path, job_id: str) -> bool:
     return os.path.lexists(_waiting(inbox, job_id))
 
 
+def is_kept(inbox: Path, job_id: str) -> bool:
+    """Whether a job's file is kept."""
+    return os.path.lexists(_kept(inbox, job_id))
+
+
 def kept_at(inbox: Path, job_id: str) -> Path | None:
     """Return where the payload of a job that ended lies: kept, or still in the inbox; None when it is gone."""
     places = (_kept(inbox, job_id), _kept(inbox, job_id, MESSAGE), _waiting(inbox, job_id))

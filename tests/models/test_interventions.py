@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from models.database import Database
 from models.due import is_due
 from models.interventions import DISCARDED, begin_anew, cancel_jobs, discard_jobs, failed_ids, make_due
 from models.leases import LeaseLost, end_job, postpone_job, take_leases
 from models.ledger import JobRow, Lease, NewJob, State, find_jobs, park_job, queue_jobs
+from models.tables import Job, table_of
 from tests.support.catalogue import START
 
 LATER = START + timedelta(seconds=10)
@@ -58,8 +60,11 @@ def _cancel(database: Database, *names: str, new: Sequence[NewJob] = ()) -> list
 @pytest.mark.parametrize("state", ["failed", "quarantined", "cancelled"])
 def test_a_job_that_is_begun_anew_stands_as_if_nobody_had_tried_it(database: Database, state: State) -> None:
     before = _enter(database, state)
+    with database.write() as connection:
+        connection.execute(update(table_of(Job)).values(suspects={"at": 0, "deaths": [9]}))
     assert _begin_anew(database, "one", "unknown") == ["one"]
     row = _job(database)
+    assert row.suspects is None, "it is cured: no document of it is held for poison"
     assert (row.state, row.attempts, row.sends, row.owner, row.outcome) == ("queued", 0, 0, "", None)
     assert (row.started_at, row.finished_at, row.progress, row.expires_at) == (None, None, None, None)
     assert (row.asked_by, row.priority, row.payload) == ("person", 6, "one.inbox")

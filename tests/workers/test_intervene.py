@@ -153,6 +153,14 @@ def test_a_word_that_is_no_id_names_no_job(desk: Desk, name: str) -> None:
     assert desk.kept == [ONE]
 
 
+def test_a_kept_file_that_a_restored_ledger_does_not_know_goes_back_and_is_a_job_again(desk: Desk) -> None:
+    desk.stage(ONE, document())
+    desk.services.failed.mkdir()
+    (desk.inbox / f"{ONE}.inbox").rename(desk.services.failed / f"{ONE}.inbox")
+    assert retry(desk.engine, [ONE]) == Answer([ONE])
+    assert desk.run(ONE).state == "done"
+
+
 # Cancel.
 
 

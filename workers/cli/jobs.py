@@ -36,7 +36,8 @@ def jobs(
 ) -> None:
     """List jobs, newest first. `strongroom jobs show ID` shows one, `strongroom jobs why ID` explains it.
 
-    Accepted files of the inbox that no worker has taken up yet are queued jobs too.
+    Accepted files of the inbox that no worker has taken up yet are queued jobs too. The whole list ends with how many jobs are in
+    each state.
     """
     if context.invoked_subcommand is not None:
         hand_down(context, data)
@@ -49,7 +50,7 @@ def jobs(
         states = _states(state or [])
         with engine.database.read() as connection:
             rows = newest_jobs(connection, states, kind, limit)
-            counts = {} if as_json else count_states(connection)
+            counts = {} if as_json or states or kind else count_states(connection)
         new = unentered(engine.database, engine.folder.inbox)
         if kind in {None, "store"} and (not states or "queued" in states):
             rows = _merged(engine, rows, new, limit)
@@ -57,7 +58,8 @@ def jobs(
             print_json([as_fields(row) for row in rows])
         else:
             print_jobs(rows)
-            print_counts(counts, len(new), more=len(new) == LOOKED_AT)
+            if not (states or kind):
+                print_counts(counts, len(new), more=len(new) == LOOKED_AT)
 
 
 @jobs_app.command("show")
@@ -76,7 +78,7 @@ def show_job(
         row = known_jobs(engine, [job_id]).get(job_id)
         if row is None:
             raise unknown_job(job_id)
-        place = kept.kept_at(engine.folder.inbox, job_id)
+        place = kept.kept_at(engine.folder.inbox, job_id) if row.state != "done" else None  # its worker is about to let it go
         fields = all_fields(row, str(place) if place else None)
         if as_json:
             print_json(fields)

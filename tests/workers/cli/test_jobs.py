@@ -125,6 +125,7 @@ def test_a_table_shows_progress_errors_and_how_many_jobs_are_in_each_state(ended
     assert "1 running, 1 done, 1 failed, 1 queued" in out
     assert "1 accepted file of the inbox" in out
     assert "progress" not in run(ended, "--state", "done").stdout
+    assert run(ended, "--state", "parked").stdout == "There are no jobs.\n", "a narrowed list is no place for sums"
 
 
 def test_a_long_name_is_cut_in_the_table_but_an_id_never(ended: Desk) -> None:
