@@ -21,7 +21,7 @@ IfExists = Literal["revise", "refuse"]
 RequestId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{7,63}$", description="Names the job; unique.")]
 InboxName = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{7,63}\.inbox$", description="A file in the inbox folder.")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-M = TypeVar("M", bound="_Contract")
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Contract(BaseModel):

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from models.leases import LeaseLost, end_job
-from models.ledger import JobRow, NewJob
 from models.prune import Ended, end_of_history, ended_before, remove_jobs, remove_slots
-from strongroom.errors import InvalidMessage, StorageError
-from strongroom.numbering import FIRST_CONTRACT, refuse_newer
-from tasks.accepted import SUFFIX, claim
-from tasks.ending import fail, postpone, worn_out
-from tasks.messages import job_id_of, refuse_message
-from tasks.retry import in_process
-from tasks.services import QUEUES, Services
+from strongroom.numbering import FIRST_CONTRACT
+from tasks.accepted import SUFFIX
+from tasks.jobs import Kind, Running
+from tasks.services import Services
 from tasks.unreadable import MESSAGE, UNREAD
-
-log = structlog.get_logger()
 
 _PAUSE_S = 0.01
 """Between two portions: whoever waits to write gets his turn."""
-
-_SUBJECT = "history"
 
 
 class PruneMessage(BaseModel):
@@ -51,25 +37,6 @@ class Pruned:
     jobs: int = 0
     slots: int = 0
     kept: int = 0
-
-
-def run_prune(services: Services, fields: Mapping[str, Any], message_id: str) -> None:
-    """Carry out one ``strongroom.prune`` message; its outcome is in the ledger afterwards.
-
-    Raises:
-        StorageError: the ledger cannot be reached; the message must come again.
-    """
-    try:
-        message = _parse(fields)
-    except InvalidMessage as error:
-        refuse_message(services, "prune", fields, message_id, error)
-        return
-    job_id = job_id_of(message.request_id, message_id)
-    job = NewJob(job_id, "prune", json.dumps({**fields, "request_id": job_id}), _SUBJECT, queue=QUEUES["prune"])
-    with services.presence.at_work() as owner:
-        row = in_process(lambda: claim(services, owner, job))
-        if row is not None:
-            _run(services, row, message)
 
 
 def prune(services: Services, now: datetime, days: int, jobs: int) -> Pruned:
@@ -117,29 +84,9 @@ def _has_payload(services: Services, job: Ended) -> bool:
     return job.state != "done" and any((services.failed / f"{job.job_id}{end}").exists() for end in (SUFFIX, MESSAGE, UNREAD))
 
 
-def _parse(fields: Mapping[str, Any]) -> PruneMessage:
-    refuse_newer(fields.get("contract"))
-    try:
-        return PruneMessage.model_validate(dict(fields))
-    except ValidationError as error:
-        raise InvalidMessage("; ".join(f"{fault['loc']}: {fault['msg']}" for fault in error.errors()[:5])) from None
+def _prune(running: Running, message: PruneMessage) -> None:
+    pruned = prune(running.services, datetime.now(UTC), message.days, message.jobs)
+    running.finish({"jobs_removed": pruned.jobs, "slots_removed": pruned.slots, "jobs_kept": pruned.kept})
 
 
-def _run(services: Services, row: JobRow, message: PruneMessage) -> None:
-    if row.attempts > services.max_attempts:
-        fail(services, row.lease, worn_out(row), state="quarantined", receipt=False)
-        return
-    try:
-        pruned = prune(services, datetime.now(UTC), message.days, message.jobs)
-    except StorageError as error:
-        if error.retryable:
-            postpone(services, row.lease, row.attempts, error)
-        else:
-            fail(services, row.lease, error, receipt=False)
-    except Exception as error:
-        log.exception("pruning failed in a way nobody thought of", job=row.job_id)
-        postpone(services, row.lease, row.attempts, StorageError(f"An unexpected error: {error!r}."))
-    else:
-        outcome = {"jobs_removed": pruned.jobs, "slots_removed": pruned.slots, "jobs_kept": pruned.kept}
-        with suppress(LeaseLost), services.database.write("ledger") as connection:
-            end_job(connection, row.lease, "done", datetime.now(UTC), subject=_SUBJECT, outcome=outcome)
+PRUNE = Kind("prune", PruneMessage, lambda _message: "history", _prune)

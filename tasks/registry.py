@@ -18,11 +18,12 @@ from kombu.exceptions import OperationalError
 
 from storage.tidy import tidy
 from strongroom.errors import StorageError
-from strongroom.routes import STORE_TASK, VERIFY_TASK
-from tasks.prune import run_prune
-from tasks.services import PRUNE_TASK, TIDY_TASK, TREE_TASK, Services
+from strongroom.routes import STORE_TASK
+from tasks.jobs import Kind, run_job
+from tasks.prune import PRUNE
+from tasks.services import TASKS, TIDY_TASK, TREE_TASK, Services
 from tasks.store import run_store
-from tasks.verify import run_verify
+from tasks.verify import VERIFY
 
 log = structlog.get_logger()
 
@@ -37,6 +38,9 @@ _OPTIONS: dict[str, Any] = {  # Celery's task options: of many types
 }
 """Late acknowledgement: a message leaves the broker when the ledger knows how its job ended, not before."""
 
+KINDS: tuple[Kind[Any], ...] = (VERIFY, PRUNE)
+"""Every kind of job but a store."""
+
 PAUSE_S = 1.0
 """Between two deliveries of a message that nothing could be done about."""
 
@@ -49,15 +53,8 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
         with _coming_again():
             run_store(services(), _message(more, fields), task.request.id)
 
-    @app.task(name=VERIFY_TASK, **_OPTIONS)
-    def verify(task: Any, /, *more: Any, **fields: Any) -> None:  # as above
-        with _coming_again():
-            run_verify(services(), _message(more, fields), task.request.id, partial(_show_in_flower, task))
-
-    @app.task(name=PRUNE_TASK, **_OPTIONS)
-    def prune(task: Any, /, *more: Any, **fields: Any) -> None:  # as above
-        with _coming_again():
-            run_prune(services(), _message(more, fields), task.request.id)
+    for kind in KINDS:
+        _register_kind(app, services, kind)
 
     @app.task(name=TREE_TASK, **_OPTIONS)
     def tree(_task: object) -> None:
@@ -70,6 +67,13 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
         removed = asdict(tidy(services().engine.folder, datetime.now(UTC)))
         if any(removed.values()):
             log.info("tidied", **removed)
+
+
+def _register_kind(app: Celery, services: Callable[[], Services], kind: Kind[Any]) -> None:
+    @app.task(name=TASKS[kind.name], **_OPTIONS)
+    def run(task: Any, /, *more: Any, **fields: Any) -> None:  # as the message of a store
+        with _coming_again():
+            run_job(kind, services(), _message(more, fields), task.request.id, partial(_show_in_flower, task))
 
 
 def _show_in_flower(task: Any, line: str) -> None:

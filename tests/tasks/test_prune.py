@@ -13,7 +13,8 @@ from sqlalchemy import insert
 
 from models import prune as rows
 from models.tables import Job, table_of
-from tasks.prune import Pruned, prune, run_prune
+from tasks.jobs import run_job
+from tasks.prune import PRUNE, Pruned, prune
 from tests.support.desk import Desk, crash_at, steps_of
 
 MESSAGE = {"contract": 1, "request_id": "prune-0001", "days": 30, "jobs": 1000}
@@ -39,7 +40,7 @@ def names(desk: Desk) -> set[str]:
 def test_a_prune_job_removes_what_is_old_and_says_how_much(desk: Desk) -> None:
     add(desk, 5)
     add(desk, 2, prefix="young", days=20)
-    run_prune(desk.services, MESSAGE, "message-0001")
+    run_job(PRUNE, desk.services, MESSAGE, "message-0001")
     row = desk.job("prune-0001")
     assert (row.state, row.kind, row.subject, row.attempts) == ("done", "prune", "history", 1)
     assert row.outcome == {"jobs_removed": 5, "slots_removed": 0, "jobs_kept": 0}
@@ -79,7 +80,7 @@ def _steps(desk: Desk) -> list[str]:
 )
 def test_a_message_that_is_not_understood_removes_nothing(desk: Desk, fields: dict[str, object]) -> None:
     add(desk, 1)
-    run_prune(desk.services, {**MESSAGE, **fields}, "message-0001")
+    run_job(PRUNE, desk.services, {**MESSAGE, **fields}, "message-0001")
     row = desk.job("prune-0001")
     assert (row.state, (row.error or {})["code"]) == ("failed", "invalid_message")
     assert json.loads(row.payload)["request_id"] == "prune-0001"
@@ -92,13 +93,13 @@ def test_a_crash_anywhere_is_healed_by_the_next_delivery(root: Path, monkeypatch
     add(desk, 3)
     desk.close()
     whole = shutil.copytree(root, root.parent / "whole", symlinks=True)
-    steps = steps_of(whole, lambda one: run_prune(one.services, MESSAGE, "m"))
+    steps = steps_of(whole, lambda one: run_job(PRUNE, one.services, MESSAGE, "m"))
     assert steps.count("prune: commit") >= 3
     for number, step in enumerate(steps):
         folder = shutil.copytree(root, root.parent / f"crash-{number}", symlinks=True)
-        crash_at(number, folder, lambda one: run_prune(one.services, MESSAGE, "m"))
+        crash_at(number, folder, lambda one: run_job(PRUNE, one.services, MESSAGE, "m"))
         again = Desk(folder, name=f"again:{os.getpid()}")
-        run_prune(again.services, MESSAGE, "m")
+        run_job(PRUNE, again.services, MESSAGE, "m")
         assert again.job("prune-0001").state == "done", step
         assert names(again) == set(), step
         again.close()

@@ -14,8 +14,9 @@ from models.ledger import NewJob, queue_jobs
 from models.tables import Job, table_of
 from storage.journal import read_journal
 from strongroom.errors import BrokerUnavailable
+from tasks.jobs import run_job
 from tasks.reconcile import OVERLOOKED
-from tasks.verify import run_verify
+from tasks.verify import VERIFY
 from tests.support.desk import Desk, crash_at, document, failing, observed
 
 JOB, OTHER = "job-00000001", "job-00000002"
@@ -143,7 +144,7 @@ def test_a_verification_is_sent_again_with_what_it_was_asked(root: Path, open_de
     desk.stage(JOB, document())
     desk.run(JOB)
     desk.close()
-    crash_at(1, root, lambda child: run_verify(child.services, {"library_id": "/a/b", "version": "1.0"}, OTHER))
+    crash_at(1, root, lambda child: run_job(VERIFY, child.services, {"library_id": "/a/b", "version": "1.0"}, OTHER))
     desk = open_desk()
     assert desk.reconcile() == 1
     ((task, arguments, queue),) = desk.sent
@@ -152,7 +153,7 @@ def test_a_verification_is_sent_again_with_what_it_was_asked(root: Path, open_de
         {"library_id": "/a/b", "version": "1.0", "request_id": OTHER},
         "long",
     )
-    run_verify(desk.services, arguments, "another-message")
+    run_job(VERIFY, desk.services, arguments, "another-message")
     assert desk.job(OTHER).state == "done"
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.verify import run_verify
+from tasks.jobs import run_job
+from tasks.verify import VERIFY
 from tests.support.desk import Desk, crash_at, document, failing
 
 JOB = "verify-00000001"
@@ -20,7 +21,7 @@ def filled(desk: Desk) -> Desk:
 
 
 def test_what_is_whole_is_reported_whole(filled: Desk) -> None:
-    run_verify(filled.services, {}, JOB)
+    run_job(VERIFY, filled.services, {}, JOB)
     row = filled.job(JOB)
     assert (row.state, row.kind, row.subject) == ("done", "verify", "everything")
     assert row.outcome is not None
@@ -35,7 +36,7 @@ def test_damage_is_found_named_and_not_repaired(filled: Desk) -> None:
     damaged[place.offset + 12] ^= 1
     path.write_bytes(damaged)
 
-    run_verify(filled.services, {"library_id": "/a/b"}, JOB)
+    run_job(VERIFY, filled.services, {"library_id": "/a/b"}, JOB)
 
     row = filled.job(JOB)
     assert row.outcome is not None
@@ -45,7 +46,7 @@ def test_damage_is_found_named_and_not_repaired(filled: Desk) -> None:
 
 
 def test_what_is_not_stored_fails_with_what_to_do(filled: Desk) -> None:
-    run_verify(filled.services, {"library_id": "/no/such"}, JOB)
+    run_job(VERIFY, filled.services, {"library_id": "/no/such"}, JOB)
     row = filled.job(JOB)
     assert row.error is not None
     assert (row.state, row.error["code"]) == ("failed", "not_found")
@@ -53,29 +54,29 @@ def test_what_is_not_stored_fails_with_what_to_do(filled: Desk) -> None:
 
 @pytest.mark.parametrize("fields", [{"library": "/a/b"}, {"contract": "x"}, {"library_id": 7}])
 def test_a_message_that_is_not_understood_is_a_failed_job(desk: Desk, fields: dict[str, object]) -> None:
-    run_verify(desk.services, fields, JOB)
+    run_job(VERIFY, desk.services, fields, JOB)
     assert (desk.job(JOB).state, desk.job(JOB).kind) == ("failed", "verify")
 
 
 def test_a_second_delivery_verifies_nothing(filled: Desk) -> None:
-    run_verify(filled.services, {}, JOB)
+    run_job(VERIFY, filled.services, {}, JOB)
     first = filled.job(JOB)
-    run_verify(filled.services, {}, JOB)
+    run_job(VERIFY, filled.services, {}, JOB)
     assert filled.job(JOB) == first
 
 
 def test_one_that_keeps_killing_its_process_ends_in_quarantine(root: Path, open_desk: Callable[..., Desk]) -> None:
     for _ in range(2):
-        crash_at(2, root, lambda child: run_verify(child.services, {}, JOB))
+        crash_at(2, root, lambda child: run_job(VERIFY, child.services, {}, JOB))
     desk = open_desk(max_attempts=2)
-    run_verify(desk.services, {}, JOB)
+    run_job(VERIFY, desk.services, {}, JOB)
     assert desk.job(JOB).state == "quarantined"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError(), OSError(errno.EIO, "input/output error")], ids=repr)
 def test_an_outcome_that_cannot_be_recorded_leaves_it_to_nobody(filled: Desk, error: Exception) -> None:
     with failing("ledger: commit", error, after=1), pytest.raises(type(error)):
-        run_verify(filled.services, {}, JOB)
+        run_job(VERIFY, filled.services, {}, JOB)
     assert not filled.services.presence.is_alive(filled.job(JOB).owner)
-    run_verify(filled.services, {}, JOB)
+    run_job(VERIFY, filled.services, {}, JOB)
     assert filled.job(JOB).state == "done"

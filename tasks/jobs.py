@@ -1,0 +1,120 @@
+"""What all jobs but a store have in common: a message becomes a job, its work is done under a lease, its end is recorded once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from models.leases import LeaseLost, end_job
+from models.ledger import JobRow, NewJob
+from strongroom.contracts import parse_message
+from strongroom.errors import InvalidMessage, StorageError
+from strongroom.routes import PRIORITIES, Priority
+from tasks.accepted import claim
+from tasks.ending import fail, postpone, worn_out
+from tasks.messages import job_id_of, refuse_message
+from tasks.progress import Show, reported
+from tasks.retry import in_process
+from tasks.services import QUEUES, Services
+
+log = structlog.get_logger()
+
+
+class JobMessage(Protocol):
+    """What the message of any job has. ``priority`` may be absent: then it is normal."""
+
+    @property
+    def request_id(self) -> str | None:
+        """Names the job."""
+
+
+M = TypeVar("M", bound=JobMessage)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job that this process holds the lease of."""
+
+    services: Services
+    row: JobRow
+    progress: Callable[[int, int], None]
+    """Takes how many bytes of how many are done. Cheap."""
+
+    def end(self, connection: Connection, outcome: Mapping[str, Any], *, subject: str | None = None) -> None:
+        """Record that the job is done, in the transaction of the work's own rows.
+
+        Raises:
+            LeaseLost: somebody else does it by now: the transaction must be given up.
+        """
+        end_job(connection, self.row.lease, "done", datetime.now(UTC), subject=subject, outcome=outcome)
+
+    def finish(self, outcome: Mapping[str, Any]) -> None:
+        """Record that the job is done, when its work has no rows of its own or is harmless to do twice.
+
+        Raises:
+            LeaseLost: somebody else does it by now.
+        """
+        with self.services.database.write("ledger") as connection:
+            self.end(connection, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[M]):
+    """A kind of job: its message, what it is about, and its work, which ends the job by ``end`` or ``finish``."""
+
+    name: str
+    message: type[M]
+    subject: Callable[[M], str]
+    work: Callable[[Running, M], None]
+
+
+def run_job(
+    kind: Kind[M], services: Services, fields: Mapping[str, Any], message_id: str, show: Show = lambda _line: None
+) -> None:
+    """Carry out one message of this kind; what became of it is in the ledger afterwards. ``show`` is told how far it has come.
+
+    Raises:
+        StorageError: the ledger cannot be reached; the message must come again.
+    """
+    try:
+        message: M = parse_message(kind.message, dict(fields))  # type: ignore[type-var]  # every such message is a model
+    except InvalidMessage as error:
+        refuse_message(services, kind.name, fields, message_id, error)
+        return
+    job = _job(kind, message, fields, message_id)
+    with services.presence.at_work() as owner:
+        row = in_process(lambda: claim(services, owner, job))
+        if row is not None:
+            _run(kind, services, row, message, show)
+
+
+def _job(kind: Kind[M], message: M, fields: Mapping[str, Any], message_id: str) -> NewJob:
+    job_id = job_id_of(message.request_id, message_id)
+    priority: Priority = getattr(message, "priority", "normal")
+    payload = json.dumps({**fields, "request_id": job_id})
+    return NewJob(job_id, kind.name, payload, kind.subject(message), queue=QUEUES[kind.name], priority=PRIORITIES[priority])
+
+
+def _run(kind: Kind[M], services: Services, row: JobRow, message: M, show: Show) -> None:
+    if row.attempts > services.max_attempts:
+        fail(services, row.lease, worn_out(row), state="quarantined", receipt=False)
+        return
+    try:
+        with reported(services, row.job_id, show) as progress:
+            kind.work(Running(services, row, progress), message)
+    except LeaseLost:
+        log.warning("the lease was lost meanwhile: nothing was recorded", job=row.job_id, kind=kind.name)
+    except StorageError as error:
+        if error.retryable:
+            postpone(services, row.lease, row.attempts, error)
+        else:
+            fail(services, row.lease, error, receipt=False)
+    except Exception as error:
+        log.exception("a job failed in a way nobody thought of", job=row.job_id, kind=kind.name)
+        postpone(services, row.lease, row.attempts, StorageError(f"An unexpected error: {error!r}."))
