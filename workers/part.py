@@ -52,13 +52,13 @@ def _part(options: argparse.Namespace, settings: Settings, environ: Mapping[str,
     site = Site(settings, environ, _await_broker(settings), options.app)
     if options.name == "flower":
         dashboard = prepare_dashboard(settings, options.listen)
-        sign_in(settings.data_dir, "flower", site.broker_url, dashboard.state)
+        sign_in(settings, "flower", site.broker_url, dashboard.state)
         where = dashboard.password_file or "STRONGROOM_FLOWER_PASSWORD"
         sys.stdout.write(f"Flower: {dashboard.address}, user {dashboard.user}, password in {where}\n")
         sys.stdout.flush()
         return parts.flower_part(site, dashboard)
     _prepare_alone(settings)
-    sign_in(settings.data_dir, options.name, site.broker_url)
+    sign_in(settings, options.name, site.broker_url)
     return parts.beat_part(site) if options.name == "beat" else parts.worker_part(site, options.name)
 
 
@@ -72,7 +72,7 @@ def _broker(settings: Settings, environ: Mapping[str, str]) -> Part:
         raise DataFolderLocked(f"A broker already runs on {settings.data_dir}.") from None
     os.set_inheritable(lock, True)
     embedded = prepare_embedded(settings.data_dir)
-    sign_in(settings.data_dir, "broker", embedded.url)
+    sign_in(settings, "broker", embedded.url)
     return parts.broker_part(Site(settings, environ, embedded.url), embedded)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config.settings import Settings
 from workers.loopback import page_answers
 from workers.processes import birth_of
 from workers.service_state import FlowerState, PartState, ServiceState, load_state, write_state
@@ -17,15 +18,17 @@ from workers.watch import Seen, is_at_work, look_around
 _NO_FLOWER = FlowerState("", "", None)
 
 
-def sign_in(data: Path, part: str, broker_url: str, flower: FlowerState | None = None) -> None:
+def sign_in(settings: Settings, part: str, broker_url: str, flower: FlowerState | None = None) -> None:
     """Enter this process as ``part``, so that clients and ``strongroom status`` find the service."""
+    data = settings.data_dir
     with open(data / "run" / "roster.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = load_state(data)
         state = before if before is not None and not before.supervised else _fresh(data, broker_url)
         others = tuple(other for other in state.parts if other.name != part)
         mine = PartState(part, os.getpid(), "starting", 0)
-        write_state(replace(state, broker_url=broker_url, parts=(*others, mine), flower=flower or state.flower))
+        told = replace(state, broker_url=broker_url, max_waiting=settings.max_waiting)
+        write_state(replace(told, parts=(*others, mine), flower=flower or state.flower))
 
 
 def looked_at(state: ServiceState) -> ServiceState | None:

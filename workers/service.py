@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from config.settings import Settings
 from storage.layout import DataFolder
@@ -77,7 +76,7 @@ def _supervise(
     url = embedded.url if embedded else _external_url(settings) or ""
     parts = all_parts(Site(settings, order.environ, url, order.app), embedded, dashboard)
     socket = order.environ.get("NOTIFY_SOCKET")
-    state = _first_state(data, url, dashboard)
+    state = _first_state(settings, url, dashboard)
 
     def publish(parts: tuple[PartState, ...], ready: bool, stopping: bool) -> None:
         nonlocal state
@@ -114,6 +113,15 @@ def _external_url(settings: Settings) -> str | None:
     return settings.broker_url.get_secret_value() if settings.broker_url else None
 
 
-def _first_state(data: Path, url: str, dashboard: Dashboard) -> ServiceState:
-    started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return ServiceState(os.getpid(), birth_of(os.getpid()) or "", started_at, str(data), url, dashboard.state, (), ready=False)
+def _first_state(settings: Settings, url: str, dashboard: Dashboard) -> ServiceState:
+    return ServiceState(
+        pid=os.getpid(),
+        birth=birth_of(os.getpid()) or "",
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        data=str(settings.data_dir),
+        broker_url=url,
+        flower=dashboard.state,
+        parts=(),
+        ready=False,
+        max_waiting=settings.max_waiting,
+    )

@@ -35,7 +35,7 @@ class FlowerState:
 class ServiceState:
     """A service. ``birth`` with ``pid`` names the supervisor's process for good; ``broker_url`` may hold a password.
 
-    ``supervised`` is False when its parts were started one by one (workers/roster.py): then nobody keeps the file up to date.
+    ``max_waiting`` is what producers on this host are told (strongroom/service.py reads it). ``supervised`` is False when its parts were started one by one (workers/roster.py): then nobody keeps the file up to date.
     """
 
     pid: int
@@ -48,6 +48,7 @@ class ServiceState:
     ready: bool
     stopping: bool = False
     supervised: bool = True
+    max_waiting: int | None = None
 
 
 def write_state(state: ServiceState) -> None:

@@ -5,6 +5,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+from config.settings import Settings
 from workers.liveness import give_sign, give_work_sign, is_alive, remove_sign, sign_of
 from workers.processes import birth_of, is_running
 from workers.roster import looked_at, sign_in
@@ -57,7 +58,7 @@ def test_a_zombie_does_not_run() -> None:
 def test_parts_that_sign_in_one_by_one_are_found_by_their_signs_of_life(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     for part in ("worker-short", "beat"):
-        sign_in(tmp_path, part, "redis+socket:///x")
+        sign_in(Settings(data_dir=tmp_path), part, "redis+socket:///x")
     state = load_state(tmp_path)
     assert state is not None
     assert read_state(tmp_path) is None, "nobody supervises them"
