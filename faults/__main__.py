@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from faults import kill, outage, slots, storm
+from faults import history, kill, outage, slots, storm
 from faults.rows import Row, print_rows
 from faults.sizes import LONG, SHORT, Sizes
 from faults.tell import Tell, teller
@@ -19,6 +19,7 @@ SCENARIOS: dict[str, Callable[[Sizes, int, Tell], list[Row]]] = {
     "kill": kill.run,
     "outage": outage.run,
     "slots": slots.run,
+    "history": history.run,
 }
 
 
@@ -31,6 +32,7 @@ def main() -> None:
     options.add_argument("--jobs", type=int, help="store jobs of the storm")
     options.add_argument("--trials", type=int, help="workers killed with a job in hand")
     options.add_argument("--slots", type=int, help="simulated slots")
+    options.add_argument("--history", type=int, help="rows of the job history")
     options.add_argument("--keep", action="store_true", default=None, help="leave the data folders, to be looked at")
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()
@@ -58,7 +60,9 @@ def run(names: Sequence[str], sizes: Sizes, seed: int) -> list[Row]:
 
 
 def _sizes(asked: argparse.Namespace) -> Sizes:
-    given = {name: getattr(asked, name) for name in ("jobs", "trials", "slots", "keep") if getattr(asked, name) is not None}
+    given = {
+        name: getattr(asked, name) for name in ("jobs", "trials", "slots", "history", "keep") if getattr(asked, name) is not None
+    }
     return replace(SHORT if asked.short else LONG, **given)
 
 
