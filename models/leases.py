@@ -58,9 +58,12 @@ def take_leases(
 
 
 def take_new(connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime) -> dict[str, Lease]:
-    """Give ``owner`` the leases of those jobs that nobody has tried yet; return these."""
+    """Give ``owner`` the leases of those jobs that nobody has tried yet; return these.
+
+    One that a person sent again has no attempts, but a token: it may have killed its worker before.
+    """
     there = find_jobs(connection, [job.job_id for job in jobs])
-    untried = {name for name, row in there.items() if row.state == "queued" and row.attempts == 0}
+    untried = {name for name, row in there.items() if row.state == "queued" and row.token == 0}
     mine = [job for job in jobs if job.job_id not in there or job.job_id in untried]
     taken = take_leases(connection, mine, owner, now, lambda _row: "alive")
     return {name: row.lease for name, row in taken.items()}

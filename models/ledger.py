@@ -117,10 +117,14 @@ def queue_jobs(connection: Connection, jobs: Sequence[NewJob], now: datetime, du
 
 
 def record_failed(connection: Connection, job: NewJob, error: Mapping[str, Any], now: datetime) -> JobRow:
-    """Enter a job that fails before it could begin; return its row, which is another's if the ledger knew the id already."""
-    if queue_jobs(connection, [job], now, now):
-        ended = {"state": "failed", "attempts": 1, "finished_at": now, "due_at": None, "error": dict(error)}
-        connection.execute(_JOB.update().where(_JOB.c.job_id == job.job_id).values(ended))
+    """Enter a job that fails before it could begin; return its row, which is another's if the ledger knew the id already.
+
+    One that waits with this very message (it was sent again) fails as well: it would fail for ever.
+    """
+    queue_jobs(connection, [job], now, now)
+    ended = {"state": "failed", "attempts": _JOB.c.attempts + 1, "finished_at": now, "due_at": None, "error": dict(error)}
+    waits = _JOB.c.state.in_(("queued", "retrying", "parked")) & (_JOB.c.payload == job.payload)
+    connection.execute(_JOB.update().where((_JOB.c.job_id == job.job_id) & waits).values(ended))
     return find_jobs(connection, [job.job_id])[job.job_id]
 
 

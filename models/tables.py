@@ -142,6 +142,7 @@ class StoredObject(SQLModel, table=True):
 
 
 _ACTIVE = text("state IN ('queued', 'running', 'retrying', 'parked')")
+_WAITING = text("state = 'queued'")
 
 
 class Job(SQLModel, table=True):
@@ -157,6 +158,8 @@ class Job(SQLModel, table=True):
         Index("job_by_time", "created_at"),
         Index("job_active", "state", "due_at", sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
         Index("job_ended", "finished_at"),
+        Index("job_by_kind", "kind", "created_at"),
+        Index("job_waiting", "queue", "priority", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
     )
 
     job_id: str = Field(primary_key=True, sa_type=_TEXT)

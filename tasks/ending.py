@@ -138,3 +138,19 @@ def keep(services: Services, job_id: str) -> None:
     with durable.os_errors("cannot keep a payload"), suppress(FileNotFoundError):
         services.failed.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.rename(services.failed / path.name)
+
+
+def bring_back(services: Services, job_id: str) -> bool:
+    """Put the payload of a job that is to be done after all back into the inbox; False when it was not kept.
+
+    A person sent the job again, and the command died before it had moved the file.
+
+    Raises:
+        StorageError: the inbox cannot be written.
+    """
+    kept = services.failed / f"{job_id}{SUFFIX}"
+    with durable.os_errors("cannot bring back a payload"), suppress(FileNotFoundError):
+        durable.rename(kept, services.inbox / kept.name, "inbox")
+        durable.fsync_folder(services.inbox, "inbox")
+        return True
+    return False

@@ -21,7 +21,7 @@ from strongroom.contracts import DocumentReceipt
 from strongroom.errors import BrokerUnavailable, InvalidMessage, PayloadDamaged, PayloadMissing, StorageError
 from strongroom.routes import LONG_QUEUE
 from tasks.accepted import SUFFIX, Accepted, claim, take_along
-from tasks.ending import end_stored, fail, hand_back, postpone, worn_out
+from tasks.ending import bring_back, end_stored, fail, hand_back, postpone, worn_out
 from tasks.finish import finish_ended, was_taken_along
 from tasks.messages import accept_message, refuse_message
 from tasks.retry import in_process
@@ -71,7 +71,7 @@ def _store(services: Services, row: JobRow, files: ExitStack) -> None:
     """Store the documents of this job, and of waiting ones, with one barrier and one commit that ends their jobs too."""
     together: dict[Accepted, Lease] = {}
     try:
-        first = files.enter_context(Accepted(services.inbox / f"{row.job_id}{SUFFIX}"))
+        first = files.enter_context(_open(services, row))
         together[first] = row.lease
         if row.attempts == 1:
             together |= in_process(lambda: take_along(services, row.owner, first, files))
@@ -92,6 +92,16 @@ def _store(services: Services, row: JobRow, files: ExitStack) -> None:
         _show(services, [receipt for part in receipts for receipt in part])
         for accepted, part in zip(together, receipts, strict=True):
             _hand_back(services, accepted, part)
+
+
+def _open(services: Services, row: JobRow) -> Accepted:
+    path = services.inbox / f"{row.job_id}{SUFFIX}"
+    try:
+        return Accepted(path)
+    except PayloadMissing:
+        if not bring_back(services, row.job_id):
+            raise
+        return Accepted(path)
 
 
 def _store_together(services: Services, together: Mapping[Accepted, Lease]) -> list[list[DocumentReceipt]]:

@@ -35,7 +35,8 @@ class FlowerState:
 class ServiceState:
     """A service. ``birth`` with ``pid`` names the supervisor's process for good; ``broker_url`` may hold a password.
 
-    ``max_waiting`` is what producers on this host are told (strongroom/service.py reads it). ``supervised`` is False when its parts were started one by one (workers/roster.py): then nobody keeps the file up to date.
+    ``max_waiting`` is what producers on this host are told (strongroom/service.py reads it). ``supervised`` is False when its
+    parts were started one by one (workers/roster.py): then nobody keeps the file up to date.
     """
 
     pid: int

@@ -123,7 +123,10 @@ def test_only_untried_jobs_are_taken_along(database: Database) -> None:
         queue_jobs(connection, [NewJob("two", "store"), NewJob("three", "store")], START, START)
         tried = take_leases(connection, [NewJob("three", "store")], "a", START, lambda _row: "alive")["three"]
         postpone_job(connection, tried.lease, START, {"code": "busy"})
-        jobs = [NewJob(name, "store") for name in ("one", "two", "three", "four")]
+        queue_jobs(connection, [NewJob("again", "store")], START, START)
+        sent_again = take_leases(connection, [NewJob("again", "store")], "a", START, lambda _row: "alive")["again"]
+        give_back(connection, [sent_again.lease], START)
+        jobs = [NewJob(name, "store") for name in ("one", "two", "three", "four", "again")]
         assert take_new(connection, jobs, "b", START) == {"two": Lease("two", 1), "four": Lease("four", 1)}
     assert [_job(database, name).owner for name in ("one", "two", "three", "four")] == ["a", "b", "", "b"]
 

@@ -35,12 +35,19 @@ def test_a_job_is_as_old_as_its_acceptance(database: Database) -> None:
 
 def test_a_failed_message_is_recorded_once_and_never_over_another_job(database: Database) -> None:
     with database.write() as connection:
-        queue_jobs(connection, [NewJob("two", "store")], START, START)
+        queue_jobs(connection, [NewJob("two", "store", "two.inbox")], START, START)
         assert record_failed(connection, NewJob("one", "store"), {"code": "invalid_message"}, START).state == "failed"
         assert record_failed(connection, NewJob("two", "store"), {"code": "invalid_message"}, START).state == "queued"
     row = _job(database, "one")
     assert (row.attempts, row.finished_at, row.error, row.ended) == (1, START, {"code": "invalid_message"}, True)
     assert _job(database, "two").error is None
+
+
+def test_a_message_that_was_sent_again_and_is_not_understood_does_not_wait_for_ever(database: Database) -> None:
+    with database.write() as connection:
+        queue_jobs(connection, [NewJob("one", "verify", '{"a": 1}')], START, START)
+        row = record_failed(connection, NewJob("one", "verify", '{"a": 1}'), {"code": "invalid_message"}, START)
+    assert (row.state, row.due_at) == ("failed", None)
 
 
 def test_jobs_are_listed_newest_first_by_state(database: Database) -> None:

@@ -34,6 +34,14 @@ def test_a_staged_document_is_stored_shown_and_told_and_its_file_goes(desk: Desk
     assert desk.waiting == []
 
 
+def test_a_payload_that_was_kept_is_brought_back_for_a_job_that_is_to_be_done_after_all(desk: Desk) -> None:
+    path = desk.stage(JOB, document())
+    desk.services.failed.mkdir()
+    path.rename(desk.services.failed / path.name)
+    assert desk.run(JOB).state == "done"
+    assert desk.kept == []
+
+
 def test_without_being_asked_no_receipt_is_left_lying(desk: Desk) -> None:
     desk.stage(JOB, document(), receipt=False)
     desk.run(JOB)

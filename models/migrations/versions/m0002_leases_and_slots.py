@@ -11,6 +11,7 @@ down_revision = "0001"
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _TIME = sa.DateTime(timezone=True)
 _ACTIVE = sa.text("state IN ('queued', 'running', 'retrying', 'parked')")
+_WAITING = sa.text("state = 'queued'")
 
 
 def upgrade() -> None:
@@ -29,6 +30,9 @@ def _add_job_columns() -> None:
         op.add_column("job", sa.Column(name, sa.JSON()))
     op.create_index("job_active", "job", ["state", "due_at"], sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
     op.create_index("job_ended", "job", ["finished_at"])
+    op.create_index("job_by_kind", "job", ["kind", "created_at"])
+    waiting = ["queue", "priority", "created_at"]
+    op.create_index("job_waiting", "job", waiting, sqlite_where=_WAITING, postgresql_where=_WAITING)
 
 
 def _make_schedule() -> None:
