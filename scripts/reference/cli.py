@@ -9,7 +9,7 @@ import typer
 
 from scripts.reference.markdown import MADE, code, sentence, table
 from workers.cli import app
-from workers.cli.output import FAILED, NOT_RUNNING, USAGE
+from workers.cli.output import FAILED, NOT_RUNNING, TIMED_OUT, USAGE
 from workers.cli.service import NOT_READY
 
 Command = Any
@@ -31,6 +31,7 @@ _EXIT_CODES = {
     USAGE: "the command line is wrong",
     NOT_RUNNING: "no service runs on the data folder",
     NOT_READY: "the service runs, and is not (or no longer) ready",
+    TIMED_OUT: "the time to wait was over before everything had ended",
 }
 
 
