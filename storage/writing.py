@@ -28,6 +28,9 @@ GROUP_DOCUMENTS = 64
 Nothing is encoded while the first group of a batch is checked, so it is small; below 48 documents the look-ups cost more.
 """
 
+LEAST_DOCUMENTS = 16
+"""Of a group while there are more: see ``grouped``."""
+
 DOCUMENT_FAULTS = (InvalidRequest, PayloadDamaged)
 """Errors that are one document's own. Any other says that nothing can be stored now, and fails the batch."""
 
@@ -178,12 +181,14 @@ def _encode_all(documents: Sequence[Checked], encoder: Encoder) -> list[Encoded]
 
 
 def grouped(outcomes: Sequence[Outcome]) -> Iterator[list[Outcome]]:
-    """Split a batch into parts that fit in memory."""
+    """Split a batch into parts that fit in memory, the last ones ever smaller: nothing is checked while the last is encoded."""
     group: list[Outcome] = []
-    size = 0
+    size, left = 0, len(outcomes)
     for one in outcomes:
-        if group and (len(group) >= GROUP_DOCUMENTS or size + one.incoming.claimed_bytes > GROUP_BYTES):
+        full = len(group) >= min(GROUP_DOCUMENTS, max(LEAST_DOCUMENTS, left // 2))
+        if group and (full or size + one.incoming.claimed_bytes > GROUP_BYTES):
             yield group
+            left -= len(group)
             group, size = [], 0
         group.append(one)
         size += one.incoming.claimed_bytes

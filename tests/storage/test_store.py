@@ -23,7 +23,7 @@ from storage.index import read_index
 from storage.intake import Incoming
 from storage.journal import read_journal
 from storage.outcome import Outcome
-from storage.writing import GROUP_BYTES, GROUP_DOCUMENTS, grouped
+from storage.writing import GROUP_BYTES, GROUP_DOCUMENTS, LEAST_DOCUMENTS, grouped
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import CatalogueBusy
 from tests.conftest import OpenEngine
@@ -265,7 +265,17 @@ def test_what_is_held_in_memory_at_once_is_bounded() -> None:
     for group in groups:
         assert len(group) <= GROUP_DOCUMENTS
         assert len(group) == 1 or sum(one.incoming.claimed_bytes for one in group) <= GROUP_BYTES
-    assert len(groups) == 7
+    assert len(groups) == 9
+
+
+@pytest.mark.parametrize("count", [1, LEAST_DOCUMENTS, LEAST_DOCUMENTS + 1, GROUP_DOCUMENTS, 500])
+def test_the_last_groups_of_a_batch_are_ever_smaller_and_none_but_the_last_is_tiny(count: int) -> None:
+    outcomes = [Outcome(document("/a", "1", b"{}"), datetime.now(UTC)) for _ in range(count)]
+    sizes = [len(group) for group in grouped(outcomes)]
+    assert sum(sizes) == count
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] <= LEAST_DOCUMENTS
+    assert all(size >= LEAST_DOCUMENTS for size in sizes[:-1])
 
 
 def test_a_clock_that_was_set_back_does_not_turn_revisions_round(engine: Engine) -> None:
