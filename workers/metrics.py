@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from models.migrate import HEAD
 from storage.layout import FORMAT
@@ -60,6 +60,20 @@ def parts(scene: Scene) -> Iterator[Metric]:
     yield GaugeMetricFamily("strongroom_ready", "What /health says.", scene.ready)
 
 
+def schedules(scene: Scene) -> Iterator[Metric]:
+    """Yield what became of the times of the schedules. The counts only grow, though old slots are pruned."""
+    slots = CounterMetricFamily("strongroom_schedule_slots", "Times of a schedule.", labels=("schedule", "state"))
+    last = GaugeMetricFamily("strongroom_schedule_last_slot_timestamp_seconds", "Its last time.", labels=("schedule",))
+    following = GaugeMetricFamily("strongroom_schedule_next_slot_timestamp_seconds", "Its next time.", labels=("schedule",))
+    for one in scene.schedules:
+        for state, count in sorted(one.counts.items()):
+            slots.add_metric((one.schedule, state), count)
+        for family, time in ((last, one.last_slot_at), (following, one.next_slot_at)):
+            if time is not None:
+                family.add_metric((one.schedule,), time.timestamp())
+    yield from (slots, last, following)
+
+
 def build(_scene: Scene) -> Iterator[Metric]:
     """Yield what runs here."""
     family = GaugeMetricFamily("strongroom_build_info", "What runs here.", labels=("disk_format", "catalogue", "python"))
@@ -67,7 +81,7 @@ def build(_scene: Scene) -> Iterator[Metric]:
     yield family
 
 
-GROUPS: tuple[Group, ...] = (jobs, waiting, parts, build)
+GROUPS: tuple[Group, ...] = (jobs, waiting, parts, schedules, build)
 """Every group. A new one is a function and its name here; what it draws from is a field of Scene."""
 
 

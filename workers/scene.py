@@ -11,9 +11,12 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from config.cron import Cron
+from config.schedules import SCHEDULED
 from config.settings import Settings
 from models.census import Counts, active_jobs, ended_jobs, known_jobs, oldest_queued
 from models.database import Database
+from models.schedule import Gauge, measure_schedules
 from strongroom.errors import DataFolderError, StorageError
 from workers.broker import broker_url_of
 from workers.liveness import worked_s_ago
@@ -39,6 +42,7 @@ class Scene:
     jobs: Counts = field(default_factory=dict)
     oldest_waiting_s: float = 0.0
     inbox_files: int = 0
+    schedules: tuple[Gauge, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -64,9 +68,10 @@ class Onlooker:
         files, oldest = self._inbox.get(self._look_into_inbox)
         try:
             jobs, waiting_s = self._ask_database(oldest)
+            schedules = self._ask_schedules()
         except (StorageError, SQLAlchemyError):
             return Scene(parts, worked, seen, False, {}, max(oldest.values(), default=0.0), files)
-        return Scene(parts, worked, seen, True, jobs, waiting_s, files)
+        return Scene(parts, worked, seen, True, jobs, waiting_s, files, schedules)
 
     def _look_around(self) -> Seen:
         try:
@@ -90,6 +95,10 @@ class Onlooker:
         if oldest is not None:
             ages.append((datetime.now(UTC) - oldest).total_seconds())
         return jobs, max([0.0, *ages])
+
+    def _ask_schedules(self) -> tuple[Gauge, ...]:
+        with self._database.read() as connection:
+            return tuple(measure_schedules(connection, [one.name for one in SCHEDULED], Cron, datetime.now(UTC)))
 
     def _look_into_inbox(self) -> tuple[int, dict[str, float]]:
         """Return how many accepted files lie there, and the ages of some: the ledger may not know them when no worker lives."""

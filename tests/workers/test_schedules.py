@@ -25,9 +25,12 @@ from tasks.prune import PruneMessage
 from tasks.services import PRUNE_TASK
 from tests.workers.processes_of import await_that
 from workers.liveness import has_given_sign
+from workers.metrics import schedules
+from workers.scene import Onlooker
 from workers.schedules import Clerk, plans
 
 CHECKOUT = Path(__file__).parents[2]
+SLOTS = "strongroom_schedule_slots_total"
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -132,3 +135,20 @@ def test_beat_claims_what_is_due_though_there_is_no_broker(data: Path) -> None:
         states = [slot.state for slot in last_slots(connection, "integrity-sweep", 10)]
     assert states[-5:] in (["ran", *["missed"] * 4], ["missed"] * 5)
     assert [(row.kind, row.state) for row in jobs_of(data)] == [("verify", "queued")]
+
+
+def test_a_monitor_is_told_what_became_of_the_slots_and_when_the_next_one_is(data: Path) -> None:
+    settings = Settings(data_dir=data, schedule_prune_history="")
+    clerk = Clerk(settings, Mailbox())
+    for days in (0, 1, 3):
+        clerk.look(lambda days=days: NOON + timedelta(days=days))  # type: ignore[misc] # as above
+    clerk.stop()
+    scene = Onlooker(settings).look()
+    samples = {(sample.name, *sample.labels.values()): sample.value for family in schedules(scene) for sample in family.samples}
+    counted = [samples[SLOTS, "integrity-sweep", state] for state in ("ran", "late", "missed", "overlapped")]
+    assert counted == [0, 1, 1, 1]
+    last = samples["strongroom_schedule_last_slot_timestamp_seconds", "integrity-sweep"]
+    assert last == datetime(2026, 11, 4, 2, 30, tzinfo=UTC).timestamp()
+    following = samples["strongroom_schedule_next_slot_timestamp_seconds", "integrity-sweep"]
+    assert 0 < following - datetime.now(UTC).timestamp() <= 86400
+    assert ("strongroom_schedule_next_slot_timestamp_seconds", "prune-history") not in samples, "it is off"

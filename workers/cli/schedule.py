@@ -184,7 +184,7 @@ def _print_slots(slots: list[SlotRow], jobs: dict[str, JobRow], zone: ZoneInfo) 
     if not slots:
         console().print("None of its times has come yet.")
         return
-    table = _table("time", "", "job", "ended as", "claimed", "by", whole=(0, 1, 2))
+    table = _table("time", "", "job", "ended as", "claimed", "by", whole=(0, 1, 2, 4))
     for slot in slots:
         job = jobs.get(slot.job_id)
         state = Text(slot.state, _STYLES[slot.state])
