@@ -70,5 +70,7 @@ def _opened(path: Path) -> Iterator[int]:
     try:
         yield descriptor
     finally:
+        # Let go by name, too: a fork at the very moment of opening may have left a copy in a child.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         _held.discard(descriptor)
         os.close(descriptor)
