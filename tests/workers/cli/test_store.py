@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +11,14 @@ import pytest
 from rich.progress import Task, TaskID
 from typer.testing import CliRunner
 
-from strongroom.errors import BrokerUnavailable
 from strongroom.inbox import InboxFile
 from strongroom.result import Problem
-from tests.support.processes import await_that
-from workers.broker import ping, prepare_embedded
 from workers.cli import app
 from workers.cli.store import _Notice
-from workers.processes import birth_of, death_bond
+from workers.processes import birth_of
 from workers.service_state import FlowerState, ServiceState, write_state
 
 DEAD_BROKER = "redis+socket:///nowhere/broker.sock?virtual_host=0"
-
-
-@pytest.fixture
-def served(data: Path) -> Iterator[Path]:
-    """A data folder with a broker; nobody works there."""
-    embedded = prepare_embedded(data)
-
-    def answers() -> bool:
-        with suppress(BrokerUnavailable):
-            ping(embedded.url, 1.0)
-            return True
-        return False
-
-    with subprocess.Popen(embedded.command, stdout=subprocess.DEVNULL, preexec_fn=death_bond()) as process:  # noqa: PLW1509
-        await_that(answers, "the broker answers")
-        write_state(ServiceState(1, "", "", str(data), embedded.url, FlowerState("", "", None), (), ready=True))
-        yield data
-        process.kill()
 
 
 def store(data: Path, *words: str | Path) -> tuple[int, dict[str, Any]]:
