@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from models.bulk import bulk_insert
 from models.catalogue import known_places, list_places
-from models.history import CurrentVersion, already_there, current_versions
+from models.history import CurrentVersion, already_there, current_versions, removed_revisions
 from models.libraries import correct_latest, update_libraries
 from models.parts import in_parts
 from models.rows import Committed, NewSegment, NewVersion, Place
@@ -59,7 +59,7 @@ def commit_store(connection: Connection, segments: Sequence[NewSegment], version
 
     Raises:
         Outdated: a version relies on a content that the catalogue no longer offers, would be added though the disk does not
-            know of it, or would be a revision older than the one before it; or a segment is about to be swept.
+            know of it, or would be a revision older than the one before it or than a removal; or a segment is about to be swept.
     """
     fresh = {place.content_sha256 for segment in segments for place in segment.places}
     relied_on = {version.content_sha256 for version in versions} - fresh
@@ -93,29 +93,32 @@ def _rounds(versions: Mapping[int, NewVersion]) -> list[dict[int, NewVersion]]:
 def _commit_round(
     connection: Connection, versions: Mapping[int, NewVersion], current: Mapping[str, CurrentVersion]
 ) -> dict[int, Committed]:
-    answers = {index: _decide(new, current.get(new.file_path)) for index, new in versions.items()}
+    removed = removed_revisions(connection, {new.file_path for new in versions.values()})
+    numbers = {path: number for path, (number, _) in removed.items()}
+    answers = {index: _decide(new, current.get(new.file_path), numbers.get(new.file_path, 0)) for index, new in versions.items()}
     added = [(versions[index], answer) for index, answer in answers.items() if answer.status == "stored"]
-    superseded = [current[new.file_path] for new, _ in added if new.file_path in current]
+    superseded = {new.file_path: current[new.file_path] for new, _ in added if new.file_path in current}
     if any(current[new.file_path].stored_at >= new.stored_at for new, _ in added if new.file_path in current):
         raise Outdated
+    if any(removed[new.file_path][1] >= new.stored_at for new, _ in added if new.file_path in removed):
+        raise Outdated
     sunk = update_libraries(connection, [new for new, _ in added], superseded)
-    for ids in in_parts(old.version_id for old in superseded):
+    for ids in in_parts(old.version_id for old in superseded.values()):
         connection.execute(update(_VERSION).where(_VERSION.c.version_id.in_(ids)).values(current=False, in_tree=True))
     _ADD_VERSIONS.run(connection, (_version_row(new, answer) for new, answer in added))
     correct_latest(connection, sunk)
     return answers
 
 
-def _decide(new: NewVersion, old: CurrentVersion | None) -> Committed:
+def _decide(new: NewVersion, old: CurrentVersion | None, removed: int) -> Committed:
+    """Decide about one version; ``removed`` is the highest number among its removed revisions, which is not given again."""
     if old is not None and old.content_sha256 == new.content_sha256:
         return Committed("unchanged", old.revision, old.version_id)
     if old is not None and new.refuse_other:
         return Committed("refused", old.revision, old.version_id)
     if not new.recorded:
         raise Outdated
-    if old is None:
-        return Committed("stored", 1, new_version_id())
-    return Committed("stored", old.revision + 1, new_version_id())
+    return Committed("stored", max(old.revision if old else 0, removed) + 1, new_version_id())
 
 
 def _show_again(connection: Connection, contents: Iterable[str]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, func, select, update
 
 from models.leases import Fate
-from models.ledger import COLUMNS, JobRow
+from models.ledger import ACTIVE, COLUMNS, JobRow
 from models.parts import in_parts
 from models.tables import Job, table_of
 
@@ -16,13 +19,16 @@ _JOB = table_of(Job)
 _WAITING = ("queued", "retrying", "parked")
 
 PATIENCE = timedelta(seconds=20)
-"""How long a message that was sent again may wait in its queue before it is sent once more; each time twice as long."""
+"""How long the message of a job that was begun before may be on its way before it is sent once more; twice as long each time."""
+
+SAFETY = timedelta(minutes=10)
+"""The same for a job that nobody has begun: its queue may be long, and what is lost is seen by the length of the queue."""
 
 SETTLED = timedelta(seconds=3)
-"""A message that was sent this long ago and is not in its queue, nor its job begun, is lost."""
+"""A message that was sent this long ago is in its queue, or its job has begun; else it is lost."""
 
 AT_ONCE = 1000
-_DOUBLINGS = 8
+_DOUBLINGS = 2
 
 
 def running_jobs(connection: Connection) -> list[JobRow]:
@@ -46,22 +52,49 @@ def take_back(connection: Connection, rows: Iterable[JobRow], fate: Callable[[Jo
     return taken
 
 
-def is_due(connection: Connection, now: datetime, free_queues: Collection[str]) -> bool:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the ledger says of one queue: how many active stores (each has a file), and jobs with a message there."""
+
+    active_stores: int = 0
+    queued: int = 0
+
+
+def count_waiting(connection: Connection, now: datetime) -> dict[str, Waiting]:
+    """Return what waits, by queue."""
+    columns = _JOB.c
+    stores = select(columns.queue, func.count()).where(columns.state.in_(ACTIVE), columns.kind == "store").group_by(columns.queue)
+    sent = (columns.state == "queued") & (columns.sent_at <= now - SETTLED)
+    queued = select(columns.queue, func.count()).where(sent).group_by(columns.queue)
+    active, waiting = ({row[0]: int(row[1]) for row in connection.execute(query)} for query in (stores, queued))
+    return {queue: Waiting(active.get(queue, 0), waiting.get(queue, 0)) for queue in active.keys() | waiting.keys()}
+
+
+def is_due(connection: Connection, now: datetime) -> bool:
     """Whether ``take_due`` would find anything. A look that takes no lock."""
-    return connection.scalar(select(_JOB.c.job_id).where(_due(now, free_queues)).limit(1)) is not None
+    return connection.scalar(select(_JOB.c.job_id).where(_due(now)).limit(1)) is not None
 
 
-def take_due(connection: Connection, now: datetime, free_queues: Collection[str]) -> list[JobRow]:
-    """Return at most AT_ONCE jobs that are to be sent now, oldest first; whoever asks next does not get them for a while.
+def take_due(connection: Connection, now: datetime) -> list[JobRow]:
+    """Return at most AT_ONCE jobs whose time to be sent has come, oldest first. Whoever asks next does not get them."""
+    query = select(*COLUMNS).where(_due(now)).order_by(_JOB.c.created_at, _JOB.c.job_id).limit(AT_ONCE)
+    return _taken(connection, query, now)
 
-    Those are jobs whose time has come, and those whose message must be lost since it was sent a while ago and its queue is
-    empty (``free_queues``).
-    """
-    query = select(*COLUMNS).where(_due(now, free_queues)).order_by(_JOB.c.created_at, _JOB.c.job_id).limit(AT_ONCE)
+
+def take_lost(connection: Connection, now: datetime, queue: str, count: int) -> list[JobRow]:
+    """Return that many of the jobs whose message should be in this queue, but AT_ONCE at most; those sent longest ago first."""
+    sent = (_JOB.c.state == "queued") & (_JOB.c.queue == queue) & (_JOB.c.sent_at <= now - SETTLED)
+    query = select(*COLUMNS).where(sent).order_by(_JOB.c.sent_at, _JOB.c.job_id).limit(min(count, AT_ONCE))
+    return _taken(connection, query, now)
+
+
+def _taken(connection: Connection, query: Select[Any], now: datetime) -> list[JobRow]:
     rows = [JobRow(*row) for row in connection.execute(query)]
-    for sends in sorted({min(row.sends, _DOUBLINGS) for row in rows}):
-        names = [row.job_id for row in rows if min(row.sends, _DOUBLINGS) == sends]
-        values = {"state": "queued", "due_at": now + PATIENCE * 2**sends, "sent_at": now, "sends": _JOB.c.sends + 1}
+    waits: dict[timedelta, list[str]] = defaultdict(list)
+    for row in rows:
+        waits[PATIENCE * 2 ** min(row.sends, _DOUBLINGS) if row.token else SAFETY].append(row.job_id)
+    for wait, names in waits.items():
+        values = {"state": "queued", "due_at": now + wait, "sent_at": now, "sends": _JOB.c.sends + 1}
         for part in in_parts(names):
             connection.execute(update(_JOB).where(_JOB.c.job_id.in_(part)).values(values))
     return rows
@@ -74,9 +107,6 @@ def send_later(connection: Connection, job_ids: Sequence[str], due_at: datetime)
         connection.execute(update(_JOB).where(untouched).values(due_at=due_at, sends=_JOB.c.sends - 1))
 
 
-def _due(now: datetime, free_queues: Collection[str]) -> ColumnElement[bool]:
-    time_has_come = _JOB.c.state.in_(_WAITING) & (_JOB.c.due_at <= now)
-    if not free_queues:
-        return time_has_come
-    lost = (_JOB.c.state == "queued") & _JOB.c.queue.in_(sorted(free_queues)) & (_JOB.c.sent_at <= now - SETTLED)
-    return or_(time_has_come, lost)
+def _due(now: datetime) -> ColumnElement[bool]:
+    # Nothing is ever put off for a day: such a time was written while the clock was wrong.
+    return _JOB.c.state.in_(_WAITING) & ((_JOB.c.due_at <= now) | (_JOB.c.due_at > now + timedelta(days=1)))

@@ -7,13 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from models.parts import in_parts
 from models.rows import Committed
 from models.tables import Version, table_of
+from models.upkeep_tables import RemovedVersion
 
-_VERSION = table_of(Version)
+_VERSION, _REMOVED = table_of(Version), table_of(RemovedVersion)
+_HIGHEST_REMOVED = (
+    select(_REMOVED.c.file_path, func.max(_REMOVED.c.revision), func.max(_REMOVED.c.removed_at))
+    .where(_REMOVED.c.file_path.in_(bindparam("paths", expanding=True)))
+    .group_by(_REMOVED.c.file_path)
+)
 _CURRENT = select(
     _VERSION.c.file_path,
     _VERSION.c.version_id,
@@ -45,6 +51,14 @@ def current_versions(connection: Connection, file_paths: Iterable[str]) -> dict[
     for part in in_parts(sorted(file_paths)):
         rows = connection.execute(_CURRENT, {"paths": part})
         found.update((row[0], CurrentVersion(*row[1:])) for row in rows)
+    return found
+
+
+def removed_revisions(connection: Connection, file_paths: Iterable[str]) -> dict[str, tuple[int, datetime]]:
+    """Return the highest number among each version's removed revisions and when one was removed last, by its path in the tree."""
+    found: dict[str, tuple[int, datetime]] = {}
+    for part in in_parts(sorted(file_paths)):
+        found.update((row[0], (row[1], row[2])) for row in connection.execute(_HIGHEST_REMOVED, {"paths": part}))
     return found
 
 

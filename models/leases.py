@@ -69,6 +69,13 @@ def take_new(connection: Connection, jobs: Sequence[NewJob], owner: str, now: da
     return {name: row.lease for name, row in taken.items()}
 
 
+def tried_jobs(connection: Connection, job_ids: Sequence[str]) -> set[str]:
+    """Return those of these jobs that ``take_new`` would not take."""
+    columns = _JOB.c
+    tried = (columns.state != "queued") | (columns.token != 0)
+    return set(connection.scalars(select(columns.job_id).where(columns.job_id.in_(job_ids), tried)))
+
+
 def renew_leases(
     connection: Connection, owners: Collection[str], progress: Mapping[str, Mapping[str, Any]], now: datetime
 ) -> None:
@@ -140,7 +147,13 @@ def expired_leases(connection: Connection) -> list[str]:
 def _begin_again(connection: Connection, names: Sequence[str], owner: str, now: datetime, counted: int) -> None:
     if not names:
         return
-    values: dict[str, Any] = {"attempts": _JOB.c.attempts + counted, "token": _JOB.c.token + 1, "due_at": None, "renewals": 0}
+    values: dict[str, Any] = {
+        "attempts": _JOB.c.attempts + counted,
+        "token": _JOB.c.token + 1,
+        "due_at": None,
+        "renewals": 0,
+        "sends": 0,
+    }
     values |= {"state": "running", "progress": None, "owner": owner, "started_at": now, "expires_at": _expiry(connection, now)}
     connection.execute(update(_JOB).where(_JOB.c.job_id.in_(names)).values(values))
 

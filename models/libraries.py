@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -20,7 +20,9 @@ from models.tables import Library, Version, table_of
 _LIBRARY, _VERSION = table_of(Library), table_of(Version)
 _SUMS = ("total_versions", "total_size_bytes", "compressed_size_bytes")
 _LATEST = ("latest_rank", "latest_key", "latest_at", "latest_version")
-_CHANGING = (*LIBRARY_FACTS, *_SUMS, *_LATEST, "updated_at")
+_HELD = ("latest_held", "latest_held_at")
+_NOT_HELD: Mapping[str, str | None] = {"latest_held": "", "latest_held_at": None}
+_CHANGING = (*LIBRARY_FACTS, *_SUMS, *_LATEST, *_HELD, "updated_at")
 _ALL = ("library_id", "created_at", *_CHANGING)
 _FIND = select(*(_LIBRARY.c[name] for name in _ALL))
 _ADD = bulk_insert(_LIBRARY, _ALL)
@@ -29,54 +31,69 @@ _CHANGE = Bulk(update(_LIBRARY).where(_LIBRARY.c.library_id == bindparam("key"))
 _all_of, _changing_of = itemgetter(*_ALL), itemgetter("library_id", *_CHANGING)
 
 
-def update_libraries(connection: Connection, added: Sequence[NewVersion], superseded: Sequence[CurrentVersion]) -> list[str]:
+def update_libraries(connection: Connection, added: Sequence[NewVersion], superseded: Mapping[str, CurrentVersion]) -> list[str]:
     """Add the new versions to their libraries' sums, take the superseded ones out, and move ``latest`` where it must.
 
-    A library's facts are those that its latest version told, when it became the latest; facts that it does not tell stay.
-    Returns the libraries whose latest version sank by its new revision: their latest is for ``correct_latest`` to find.
+    ``superseded`` are the revisions that were current until now, by their path in the tree.
+
+    A library's facts are those that its newest version told, when it became the newest; facts that it does not tell stay.
+    A ``latest`` by hand stays until a version that was not there before, stored later than it was said, orders newest.
+    Returns the libraries whose newest version may have sunk by a new revision: it is for ``correct_latest`` to find.
     """
     groups: dict[str, list[NewVersion]] = defaultdict(list)
     for new in added:
         groups[new.library_id].append(new)
     gone: dict[str, list[CurrentVersion]] = defaultdict(list)
-    for old in superseded:
+    for old in superseded.values():
         gone[old.library_id].append(old)
     there: dict[str, dict[str, Any]] = {}  # rows, as the table has them
     for part in in_parts(sorted(groups)):
         rows = connection.execute(_FIND.where(_LIBRARY.c.library_id.in_(part)))
         there.update((row[0], dict(zip(_ALL, row, strict=True))) for row in rows)
-    changed = [_changed(there.get(name), versions, gone[name]) for name, versions in groups.items()]
+    changed = [_changed(there.get(name), versions, gone[name], superseded) for name, versions in groups.items()]
     _ADD.run(connection, (_all_of(row) for row in changed if row["library_id"] not in there))
     _CHANGE.run(connection, (_changing_of(row) for row in changed if row["library_id"] in there))
     return [name for name, row in there.items() if _has_sunk(row, groups[name])]
 
 
 def correct_latest(connection: Connection, library_ids: Sequence[str]) -> None:
-    """Find the latest version of libraries anew, once their versions are in the table, and have the tree show it."""
-    columns = _VERSION.c
+    """Find the newest version of libraries anew, once their versions are in the table, and have the tree show the latest."""
+    columns, library = _VERSION.c, _LIBRARY.c
     for name in library_ids:
-        query = select(columns.version_id, columns.order_rank, columns.order_key, columns.created_at, columns.version)
+        query = select(columns.order_rank, columns.order_key, columns.created_at, columns.version)
         query = query.where(columns.library_id == name, columns.current).order_by(*NEWEST_FIRST, columns.version_id)
-        version_id, *latest = connection.execute(query.limit(1)).one()
-        connection.execute(update(_LIBRARY).where(_LIBRARY.c.library_id == name).values(dict(zip(_LATEST, latest, strict=True))))
-        connection.execute(update(_VERSION).where(columns.version_id == version_id).values(in_tree=False))
+        found = connection.execute(query.limit(1)).first()
+        if found is None:  # every version of it is removed
+            continue
+        *order, newest = found
+        held = connection.scalar(select(library.latest_held).where(library.library_id == name))
+        latest = dict(zip(_LATEST, (*order, held or newest), strict=True))
+        connection.execute(update(_LIBRARY).where(library.library_id == name).values(latest))
+        there = (columns.library_id == name, columns.current, columns.version == latest["latest_version"])
+        connection.execute(update(_VERSION).where(*there).values(in_tree=False))
 
 
-def _changed(row: dict[str, Any] | None, added: Sequence[NewVersion], gone: Sequence[CurrentVersion]) -> dict[str, Any]:
+def _changed(
+    row: dict[str, Any] | None, added: Sequence[NewVersion], gone: Sequence[CurrentVersion], known: Collection[str]
+) -> dict[str, Any]:
     new = dict(row) if row else _empty(added[0])
     new["total_versions"] += len(added) - len(gone)
     new["total_size_bytes"] += sum(one.size_bytes for one in added) - sum(one.size_bytes for one in gone)
     new["compressed_size_bytes"] += sum(one.stored_bytes for one in added) - sum(one.stored_bytes for one in gone)
     latest = max(added, key=_order)
     if row is None or _order(latest) >= (row["latest_rank"], row["latest_key"], row["latest_at"]):
-        new.update(dict(zip(_LATEST, (*_order(latest), latest.version), strict=True)))
+        if new["latest_held"] and latest.file_path not in known and latest.stored_at > new["latest_held_at"]:
+            new.update(_NOT_HELD)
+        new.update(dict(zip(_LATEST, (*_order(latest), new["latest_held"] or latest.version), strict=True)))
         new.update(_facts(latest.library))
     new["updated_at"] = max(one.stored_at for one in added)
     return new
 
 
 def _has_sunk(row: Mapping[str, Any], added: Sequence[NewVersion]) -> bool:
-    """Whether the latest version has a new revision that orders below the old one, since it is to be sorted as another."""
+    """Whether the newest version may have a new revision that orders below the old one, since it is to be sorted as another."""
+    if row["latest_held"]:
+        return True  # the row does not say which version orders newest
     before = (row["latest_rank"], row["latest_key"])
     return any((one.order_rank, one.order_key) < before for one in added if one.version == row["latest_version"])
 
@@ -89,7 +106,7 @@ def _empty(first: NewVersion) -> dict[str, Any]:
     texts = dict.fromkeys(LIBRARY_FACTS, "")
     sums = dict.fromkeys(_SUMS, 0)
     unknown = {"trust_score": None, "star_count": None}
-    return {**texts, **unknown, **sums, "library_id": first.library_id, "created_at": first.stored_at}
+    return {**texts, **unknown, **sums, **_NOT_HELD, "library_id": first.library_id, "created_at": first.stored_at}
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:

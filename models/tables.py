@@ -6,40 +6,10 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, text
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import Index, LargeBinary, Table, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time in any database: SQLite alone would give back a naive one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Refuse a naive time: nobody could tell what it means."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"naive datetime {value!r}: use datetime.now(UTC)")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Return the time with its zone."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-_BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text that compares byte by byte in every database: version order depends on it."""
-
-_JSON: Any = JSON(none_as_null=True)  # SQLModel types sa_type by class, an instance is what SQLAlchemy wants
-_BYTES: Any = BigInteger().with_variant(Integer(), "sqlite")
-_TEXT: Any = _BYTEWISE
-_TIME: Any = UtcDateTime()
+from models.columns import BYTES, JSON, TEXT, TIME
 
 
 def new_version_id() -> str:
@@ -51,28 +21,34 @@ def new_version_id() -> str:
 
 
 class Library(SQLModel, table=True):
-    """One library and its sums over the current revisions. ``latest_*`` say which version ``latest`` means and why."""
+    """One library and its sums over the current revisions. ``latest_version`` says which version ``latest`` means.
+
+    ``latest_rank``, ``latest_key`` and ``latest_at`` are those of the version that orders newest. That is the latest version,
+    too, unless a person named another one: ``latest_held`` then, since ``latest_held_at``.
+    """
 
     __tablename__ = "library"
 
-    library_id: str = Field(primary_key=True, sa_type=_TEXT)
-    name: str = Field("", sa_type=_TEXT)
-    description: str = Field("", sa_type=_TEXT)
-    category: str = Field("", sa_type=_TEXT)
+    library_id: str = Field(primary_key=True, sa_type=TEXT)
+    name: str = Field("", sa_type=TEXT)
+    description: str = Field("", sa_type=TEXT)
+    category: str = Field("", sa_type=TEXT)
     trust_score: float | None = None
-    star_count: int | None = Field(None, sa_type=_BYTES)
-    language: str = Field("", sa_type=_TEXT)
-    homepage_url: str = Field("", sa_type=_TEXT)
-    repository_url: str = Field("", sa_type=_TEXT)
-    created_at: datetime = Field(sa_type=_TIME)
-    updated_at: datetime = Field(sa_type=_TIME)
+    star_count: int | None = Field(None, sa_type=BYTES)
+    language: str = Field("", sa_type=TEXT)
+    homepage_url: str = Field("", sa_type=TEXT)
+    repository_url: str = Field("", sa_type=TEXT)
+    created_at: datetime = Field(sa_type=TIME)
+    updated_at: datetime = Field(sa_type=TIME)
     total_versions: int = 0
-    latest_version: str = Field("", sa_type=_TEXT)
+    latest_version: str = Field("", sa_type=TEXT)
     latest_rank: int = 0
-    latest_key: str = Field("", sa_type=_TEXT)
-    latest_at: datetime = Field(sa_type=_TIME)
-    total_size_bytes: int = Field(0, sa_type=_BYTES)
-    compressed_size_bytes: int = Field(0, sa_type=_BYTES)
+    latest_key: str = Field("", sa_type=TEXT)
+    latest_at: datetime = Field(sa_type=TIME)
+    latest_held: str = Field("", sa_type=TEXT, sa_column_kwargs={"server_default": text("''")})
+    latest_held_at: datetime | None = Field(None, sa_type=TIME)
+    total_size_bytes: int = Field(0, sa_type=BYTES)
+    compressed_size_bytes: int = Field(0, sa_type=BYTES)
 
 
 class Version(SQLModel, table=True):
@@ -89,39 +65,55 @@ class Version(SQLModel, table=True):
         Index("version_outside_tree", "version_id", sqlite_where=text("in_tree = 0"), postgresql_where=text("NOT in_tree")),
     )
 
-    version_id: str = Field(primary_key=True, sa_type=_TEXT)
-    library_id: str = Field(foreign_key="library.library_id", sa_type=_TEXT)
-    version: str = Field(sa_type=_TEXT)
+    version_id: str = Field(primary_key=True, sa_type=TEXT)
+    library_id: str = Field(foreign_key="library.library_id", sa_type=TEXT)
+    version: str = Field(sa_type=TEXT)
     revision: int
     current: bool
     order_rank: int
-    order_key: str = Field(sa_type=_TEXT)
-    file_path: str = Field(sa_type=_TEXT)
-    file_size_bytes: int = Field(sa_type=_BYTES)
-    compressed_size_bytes: int = Field(sa_type=_BYTES)
-    content_sha256: str = Field(index=True, sa_type=_TEXT)
-    created_at: datetime = Field(sa_type=_TIME)
-    download_source: str = Field("", sa_type=_TEXT)
-    processing_status: str = Field("pending", sa_type=_TEXT)
+    order_key: str = Field(sa_type=TEXT)
+    file_path: str = Field(sa_type=TEXT)
+    file_size_bytes: int = Field(sa_type=BYTES)
+    compressed_size_bytes: int = Field(sa_type=BYTES)
+    content_sha256: str = Field(index=True, sa_type=TEXT)
+    created_at: datetime = Field(sa_type=TIME)
+    download_source: str = Field("", sa_type=TEXT)
+    processing_status: str = Field("pending", sa_type=TEXT)
     chunk_count: int = 0
     embedding_count: int = 0
     vector_count: int = 0
-    last_accessed: datetime | None = Field(None, sa_type=_TIME)
-    access_count: int = Field(0, sa_type=_BYTES)
+    last_accessed: datetime | None = Field(None, sa_type=TIME)
+    access_count: int = Field(0, sa_type=BYTES)
     in_tree: bool = False
-    details: dict[str, Any] = Field(default_factory=dict, sa_type=_JSON, nullable=False)
+    details: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, nullable=False)
+
+
+_SUSPECT = text("suspect")
 
 
 class Segment(SQLModel, table=True):
-    """An immutable file, named by its digest. A condemned one is about to be swept: nothing new may point at it."""
+    """An immutable file, named by its digest. A condemned one is about to be swept: nothing new may point at it.
+
+    ``checked_at`` is when it was last read whole and compared, ``checked_bad`` how many times it was found bad since it was last
+    found good; ``pins`` counts what still needs its bytes though no row may name them.
+    """
 
     __tablename__ = "segment"
+    __table_args__ = (
+        Index("segment_by_check", "checked_at"),
+        Index("segment_suspect", "segment_sha256", sqlite_where=_SUSPECT, postgresql_where=_SUSPECT),
+    )
 
-    segment_sha256: str = Field(primary_key=True, sa_type=_TEXT)
-    size_bytes: int = Field(sa_type=_BYTES)
+    segment_sha256: str = Field(primary_key=True, sa_type=TEXT)
+    size_bytes: int = Field(sa_type=BYTES)
     object_count: int
     condemned: bool = False
-    created_at: datetime = Field(sa_type=_TIME)
+    created_at: datetime = Field(sa_type=TIME)
+    checked_at: datetime | None = Field(None, sa_type=TIME)
+    checked_bad: int = Field(0, sa_column_kwargs={"server_default": "0"})
+    suspect: bool = Field(False, sa_column_kwargs={"server_default": text("false")})
+    codec_advice: str = Field("", sa_type=TEXT, sa_column_kwargs={"server_default": text("''")})
+    pins: int = Field(0, sa_column_kwargs={"server_default": "0"})
 
 
 class StoredObject(SQLModel, table=True):
@@ -131,13 +123,13 @@ class StoredObject(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("content_sha256", "segment_sha256", name="object_place"),)
 
     object_id: int | None = Field(None, primary_key=True)
-    content_sha256: str = Field(sa_type=_TEXT)
-    size_bytes: int = Field(sa_type=_BYTES)
-    codec: str = Field(sa_type=_TEXT)
-    segment_sha256: str = Field(foreign_key="segment.segment_sha256", index=True, sa_type=_TEXT)
-    offset: int = Field(sa_type=_BYTES)
-    length: int = Field(sa_type=_BYTES)
-    stored_sha256: str = Field(sa_type=_TEXT)
+    content_sha256: str = Field(sa_type=TEXT)
+    size_bytes: int = Field(sa_type=BYTES)
+    codec: str = Field(sa_type=TEXT)
+    segment_sha256: str = Field(foreign_key="segment.segment_sha256", index=True, sa_type=TEXT)
+    offset: int = Field(sa_type=BYTES)
+    length: int = Field(sa_type=BYTES)
+    stored_sha256: str = Field(sa_type=TEXT)
     blocks: bytes | None = Field(None, sa_type=LargeBinary)
 
 
@@ -162,29 +154,29 @@ class Job(SQLModel, table=True):
         Index("job_waiting", "queue", "priority", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
     )
 
-    job_id: str = Field(primary_key=True, sa_type=_TEXT)
-    kind: str = Field(sa_type=_TEXT)
-    subject: str = Field("", sa_type=_TEXT)
-    state: str = Field(sa_type=_TEXT)
+    job_id: str = Field(primary_key=True, sa_type=TEXT)
+    kind: str = Field(sa_type=TEXT)
+    subject: str = Field("", sa_type=TEXT)
+    state: str = Field(sa_type=TEXT)
     priority: int = 0
-    asked_by: str = Field("producer", sa_type=_TEXT)
+    asked_by: str = Field("producer", sa_type=TEXT)
     attempts: int = 0
-    queue: str = Field("", sa_type=_TEXT, sa_column_kwargs={"server_default": text("''")})
-    owner: str = Field("", sa_type=_TEXT)
+    queue: str = Field("", sa_type=TEXT, sa_column_kwargs={"server_default": text("''")})
+    owner: str = Field("", sa_type=TEXT)
     token: int = Field(0, sa_column_kwargs={"server_default": "0"})
     renewals: int = Field(0, sa_column_kwargs={"server_default": "0"})
-    expires_at: datetime | None = Field(None, sa_type=_TIME)
-    progress: dict[str, Any] | None = Field(None, sa_type=_JSON)
-    suspects: dict[str, Any] | None = Field(None, sa_type=_JSON)
-    payload: str = Field("", sa_type=_TEXT)
-    created_at: datetime = Field(sa_type=_TIME)
-    started_at: datetime | None = Field(None, sa_type=_TIME)
-    finished_at: datetime | None = Field(None, sa_type=_TIME)
-    due_at: datetime | None = Field(None, sa_type=_TIME)
-    sent_at: datetime | None = Field(None, sa_type=_TIME)
+    expires_at: datetime | None = Field(None, sa_type=TIME)
+    progress: dict[str, Any] | None = Field(None, sa_type=JSON)
+    suspects: dict[str, Any] | None = Field(None, sa_type=JSON)
+    payload: str = Field("", sa_type=TEXT)
+    created_at: datetime = Field(sa_type=TIME)
+    started_at: datetime | None = Field(None, sa_type=TIME)
+    finished_at: datetime | None = Field(None, sa_type=TIME)
+    due_at: datetime | None = Field(None, sa_type=TIME)
+    sent_at: datetime | None = Field(None, sa_type=TIME)
     sends: int = Field(0, sa_column_kwargs={"server_default": "0"})
-    outcome: dict[str, Any] | None = Field(None, sa_type=_JSON)
-    error: dict[str, Any] | None = Field(None, sa_type=_JSON)
+    outcome: dict[str, Any] | None = Field(None, sa_type=JSON)
+    error: dict[str, Any] | None = Field(None, sa_type=JSON)
 
 
 class Schedule(SQLModel, table=True):
@@ -195,12 +187,12 @@ class Schedule(SQLModel, table=True):
 
     __tablename__ = "schedule"
 
-    name: str = Field(primary_key=True, sa_type=_TEXT)
-    seen_until: datetime = Field(sa_type=_TIME)
-    expression: str = Field("", sa_type=_TEXT)
-    time_zone: str = Field("", sa_type=_TEXT)
-    last_job_id: str = Field("", sa_type=_TEXT)
-    counts: dict[str, Any] = Field(default_factory=dict, sa_type=_JSON, nullable=False)
+    name: str = Field(primary_key=True, sa_type=TEXT)
+    seen_until: datetime = Field(sa_type=TIME)
+    expression: str = Field("", sa_type=TEXT)
+    time_zone: str = Field("", sa_type=TEXT)
+    last_job_id: str = Field("", sa_type=TEXT)
+    counts: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, nullable=False)
 
 
 class Slot(SQLModel, table=True):
@@ -209,12 +201,12 @@ class Slot(SQLModel, table=True):
     __tablename__ = "slot"
     __table_args__ = (Index("slot_by_time", "slot_at", "schedule", "state"),)
 
-    schedule: str = Field(primary_key=True, foreign_key="schedule.name", sa_type=_TEXT)
-    slot_at: datetime = Field(primary_key=True, sa_type=_TIME)
-    state: str = Field(sa_type=_TEXT)
-    job_id: str = Field("", sa_type=_TEXT)
-    claimed_at: datetime = Field(sa_type=_TIME)
-    claimed_by: str = Field("", sa_type=_TEXT)
+    schedule: str = Field(primary_key=True, foreign_key="schedule.name", sa_type=TEXT)
+    slot_at: datetime = Field(primary_key=True, sa_type=TIME)
+    state: str = Field(sa_type=TEXT)
+    job_id: str = Field("", sa_type=TEXT)
+    claimed_at: datetime = Field(sa_type=TIME)
+    claimed_by: str = Field("", sa_type=TEXT)
 
 
 def table_of(kind: type[SQLModel]) -> Table:

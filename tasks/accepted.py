@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from models.leases import take_leases, take_new
+from models.leases import take_leases, take_new, tried_jobs
 from models.ledger import JobRow, Lease, NewJob
 from storage.intake import Incoming, incoming
 from strongroom.contracts import DocumentOptions
@@ -24,6 +25,9 @@ from tasks.services import Services
 TOGETHER_FILES = 63
 TOGETHER_BYTES = 8 << 20
 """How much waiting work a worker takes along: it shares one durability barrier, and fits in memory."""
+
+_LOOKED_AT = 2_000
+"""How many names are looked at for that."""
 
 SUFFIX = ".inbox"
 JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{7,63}")
@@ -92,7 +96,7 @@ def take_along(services: Services, owner: str, first: Accepted, files: ExitStack
     its producer took it back, is stored all the same: it is open.
     """
     room = TOGETHER_BYTES - first.sent_bytes
-    waiting = [files.enter_context(one) for one in _waiting(services.inbox, first.path.name, room)]
+    waiting = [files.enter_context(one) for one in _waiting(services, first.path.name, room)]
     if not waiting:
         return {}
     with services.database.write("ledger") as connection:
@@ -101,17 +105,24 @@ def take_along(services: Services, owner: str, first: Accepted, files: ExitStack
     return {one: mine[one.job_id] for one in waiting if one.job_id in mine}
 
 
-def _waiting(inbox: Path, but: str, room: int) -> Iterator[Accepted]:
+def _waiting(services: Services, but: str, room: int) -> Iterator[Accepted]:
+    """Yield what may be taken along. The ledger is asked first: jobs that were tried before gather at the front of the folder."""
     found = 0
-    with os.scandir(inbox) as entries:
-        for entry in entries:
-            if found == TOGETHER_FILES or room <= 0:
-                return
-            if not JOB_FILE.fullmatch(entry.name) or entry.name == but:
-                continue
-            with suppress(StorageError, OSError):  # its own message tells what is wrong with it
-                size = entry.stat(follow_symlinks=False).st_size
-                if size <= room:
-                    yield Accepted(Path(entry.path))
-                    room -= size
-                    found += 1
+    with os.scandir(services.inbox) as entries:
+        names = (entry for entry in islice(entries, _LOOKED_AT) if entry.name != but and JOB_FILE.fullmatch(entry.name))
+        while portion := list(islice(names, TOGETHER_FILES)):
+            for entry in _untried(services, portion):
+                if found == TOGETHER_FILES or room <= 0:
+                    return
+                with suppress(StorageError, OSError):  # its own message tells what is wrong with it
+                    size = entry.stat(follow_symlinks=False).st_size
+                    if size <= room:
+                        yield Accepted(Path(entry.path))
+                        room -= size
+                        found += 1
+
+
+def _untried(services: Services, entries: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    with services.database.read() as connection:
+        tried = tried_jobs(connection, [entry.name.removesuffix(SUFFIX) for entry in entries])
+    return [entry for entry in entries if entry.name.removesuffix(SUFFIX) not in tried]

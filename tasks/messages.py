@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from strongroom.errors import InvalidDocument, InvalidMessage, MessageTooNew
 from strongroom.inbox import InboxWriter
 from strongroom.outgoing import json_bytes
 from strongroom.result import Problem
-from strongroom.routes import PRIORITIES
+from strongroom.routes import PRIORITIES, store_queue
 from tasks.accepted import JOB_ID, SUFFIX
 from tasks.ending import NEWER_WORKER, keep, tell
 from tasks.retry import in_process
@@ -49,9 +49,9 @@ def accept_message(services: Services, fields: Mapping[str, Any], message_id: st
     message = parse_message(StoreMessage, dict(fields))
     documents = _carried(message)
     if message.inbox is not None:
-        return _store_job(message.inbox, message)
+        return _store_job(services, message.inbox, message)
     job_id = job_id_of(message.request_id, message_id)
-    job = _store_job(f"{job_id}{SUFFIX}", message)
+    job = _store_job(services, f"{job_id}{SUFFIX}", message)
     if (services.inbox / job.payload).exists():
         return job
     with services.database.read() as connection:
@@ -65,9 +65,11 @@ def accept_message(services: Services, fields: Mapping[str, Any], message_id: st
     return job
 
 
-def _store_job(payload: str, message: StoreMessage) -> NewJob:
-    job_id = payload.removesuffix(SUFFIX)
-    return NewJob(job_id, "store", payload, queue=QUEUES["store"], priority=PRIORITIES[message.priority])
+def _store_job(services: Services, payload: str, message: StoreMessage) -> NewJob:
+    job_id, queue = payload.removesuffix(SUFFIX), QUEUES["store"]
+    with suppress(FileNotFoundError):
+        queue = store_queue((services.inbox / payload).lstat().st_size)
+    return NewJob(job_id, "store", payload, queue=queue, priority=PRIORITIES[message.priority])
 
 
 def _carried(message: StoreMessage) -> _Inline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from models.due import AT_ONCE, SETTLED, is_due, running_jobs, send_later, take_back, take_due
+from models.due import AT_ONCE, SETTLED, Waiting, count_waiting, is_due, running_jobs, send_later, take_back, take_due, take_lost
 from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
 from strongroom.errors import BrokerUnavailable, StorageError
 from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, store_queue
@@ -23,10 +23,12 @@ from tasks.watch import Watch
 
 log = structlog.get_logger()
 
-OVERLOOKED = timedelta(seconds=60)
-"""Age at which an unknown inbox file becomes a row though messages wait in its queue: its own may never have been sent."""
+OVERLOOKED = timedelta(minutes=10)
+"""Age at which an unknown inbox file becomes a row though as many messages wait as jobs: some may be of other jobs."""
 _LOOKED_AT = 20_000
 """How many names of the inbox one look takes."""
+
+_File = tuple[str, os.stat_result]
 
 
 def take_back_leases(services: Services, watch: Watch) -> int:
@@ -45,7 +47,10 @@ def take_back_leases(services: Services, watch: Watch) -> int:
 
 
 def run_reconcile(services: Services) -> int:
-    """Enter accepted files that the ledger does not know, and send what is due; return how many messages were sent.
+    """Enter accepted files that the ledger does not know, and send what is due or lost; return how many messages were sent.
+
+    As many messages are lost as there are fewer in a queue than jobs that wait for it. Those longest under way are sent again:
+    one too many does no harm, and each makes the queue longer, so that this ends by itself.
 
     Safe in any number of processes at once: each step is a compare-and-set in the ledger.
 
@@ -57,30 +62,38 @@ def run_reconcile(services: Services) -> int:
         record_unreadable(services)
     except StorageError as error:  # what cannot be read holds up nothing that can
         log.warning("messages that nobody can read are not recorded yet", error=error.message)
-    files = _settled(services, now)
-    if not files and not _any_waits(services, now):
-        return 0
-    free = services.broker.free((SHORT_QUEUE, LONG_QUEUE))
-    left = _enter(services, files, free, now)
-    return _send_due(services, free, now) + _ring_again(services, left)
-
-
-def _any_waits(services: Services, now: datetime) -> bool:
+    files = _settled_files(services, now)
     with services.database.read() as connection:
-        return is_due(connection, now, (SHORT_QUEUE, LONG_QUEUE))
+        due, waiting = is_due(connection, now), count_waiting(connection, now)
+    if not files and not due and not any(one.queued for one in waiting.values()):
+        return 0
+    lengths = services.broker.waiting((SHORT_QUEUE, LONG_QUEUE))
+    left = _enter(services, _lost_files(files, waiting, lengths, now), now)
+    sent = _send_due(services, now) if due or files else 0
+    for queue, length in lengths.items():
+        sent += _send_lost(services, queue, waiting.get(queue, Waiting()).queued - length, now)
+    return sent + _ring_again(services, left)
 
 
-def _send_due(services: Services, free: Collection[str], now: datetime) -> int:
+def _send_due(services: Services, now: datetime) -> int:
     sent = 0
     while True:
         with services.database.read() as connection:
-            if not is_due(connection, now, free):
+            if not is_due(connection, now):
                 return sent
         with services.database.write("ledger") as connection:
-            rows = take_due(connection, now, free)
+            rows = take_due(connection, now)
         sent += _send(services, rows)
         if len(rows) < AT_ONCE:
             return sent
+
+
+def _send_lost(services: Services, queue: str, count: int, now: datetime) -> int:
+    if count <= 0:
+        return 0
+    with services.database.write("ledger") as connection:
+        rows = take_lost(connection, now, queue, count)
+    return _send(services, rows)
 
 
 def _send(services: Services, rows: Sequence[JobRow]) -> int:
@@ -112,57 +125,61 @@ def _message(row: JobRow) -> Mapping[str, Any]:
     return message
 
 
-def _settled(services: Services, now: datetime) -> list[tuple[str, os.stat_result]]:
-    """Return the accepted files whose own message should have been heard by now, and that the ledger does not have as active."""
-    names = _settled_names(services, now)
-    found: list[tuple[str, os.stat_result]] = []
-    for part in iter(lambda: list(islice(names, AT_ONCE)), []):
-        with services.database.read() as connection:
-            known = find_jobs(connection, [name.removesuffix(SUFFIX) for name, _ in part])
-        active = {f"{job_id}{SUFFIX}" for job_id, row in known.items() if not row.ended}
-        found += [one for one in part if one[0] not in active]
-        if len(found) >= AT_ONCE:
-            break
-    return sorted(found, key=lambda one: one[1].st_mtime_ns)
-
-
-def _settled_names(services: Services, now: datetime) -> Iterator[tuple[str, os.stat_result]]:
+def _settled_files(services: Services, now: datetime) -> list[_File]:
+    """Return the accepted files whose own message should have been heard or be in a queue by now, the oldest first."""
     before = (now - SETTLED).timestamp()
+    found: list[_File] = []
     with os.scandir(services.inbox) as entries:
         for entry in islice(entries, _LOOKED_AT):
             if JOB_FILE.fullmatch(entry.name):
                 with suppress(FileNotFoundError):  # done meanwhile
                     status = entry.stat(follow_symlinks=False)
                     if status.st_mtime < before:
-                        yield entry.name, status
+                        found.append((entry.name, status))
+    return sorted(found, key=lambda one: one[1].st_mtime_ns)
 
 
-def _enter(services: Services, files: Sequence[tuple[str, os.stat_result]], free: Collection[str], now: datetime) -> list[str]:
-    """Enter the files that the ledger has never heard of as jobs that are due; return those whose job has ended already.
-
-    Left alone are those whose message may still wait in a queue, unless they have lain there for long.
-    """
-    lost = [one for one in files if _may_wait_in(one[1]) <= set(free) or one[1].st_mtime < (now - OVERLOOKED).timestamp()]
-    jobs = [
-        NewJob(
-            name.removesuffix(SUFFIX),
-            "store",
-            name,
-            queue=store_queue(status.st_size),
-            accepted_at=min(now, datetime.fromtimestamp(status.st_mtime, UTC)),
-        )
-        for name, status in lost
-    ]
-    if not jobs:
-        return []
-    with services.database.write("ledger") as connection:
-        there = find_jobs(connection, [job.job_id for job in jobs])
-        queue_jobs(connection, jobs, now, now)
-    return [job.payload for job in jobs if job.job_id in there and there[job.job_id].ended]
+def _lost_files(
+    files: Sequence[_File], waiting: Mapping[str, Waiting], lengths: Mapping[str, int], now: datetime
+) -> Iterator[tuple[Sequence[_File], int]]:
+    """Yield files, oldest first, and how many of those among them that the ledger does not know have lost their message."""
+    overlooked = (now - OVERLOOKED).timestamp()
+    for queue, may_wait_in in ((SHORT_QUEUE, (SHORT_QUEUE,)), (LONG_QUEUE, (SHORT_QUEUE, LONG_QUEUE))):
+        mine = [one for one in files if store_queue(one[1].st_size) == queue]
+        unknown = len(mine) - waiting.get(queue, Waiting()).active_stores
+        lost = unknown - sum(lengths[name] for name in may_wait_in)
+        yield mine, max(lost, 0)
+        old = [one for one in mine if one[1].st_mtime < overlooked]
+        yield old, len(old)
 
 
-def _may_wait_in(status: os.stat_result) -> set[str]:
-    return {SHORT_QUEUE} if store_queue(status.st_size) == SHORT_QUEUE else {SHORT_QUEUE, LONG_QUEUE}
+def _enter(services: Services, portions: Iterable[tuple[Sequence[_File], int]], now: datetime) -> list[str]:
+    """Enter lost files as jobs that are due; return those whose job has ended already."""
+    left: list[str] = []
+    for files, count in portions:
+        wanted = min(count, AT_ONCE)
+        for start in range(0, len(files), AT_ONCE):
+            if wanted <= 0:
+                break
+            unknown, ended = _unknown(services, files[start : start + AT_ONCE])
+            left += ended
+            with services.database.write("ledger") as connection:
+                queue_jobs(connection, [_job_of(one, now) for one in unknown[:wanted]], now, now)
+            wanted -= len(unknown)
+    return list(dict.fromkeys(left))
+
+
+def _unknown(services: Services, files: Sequence[_File]) -> tuple[list[_File], list[str]]:
+    with services.database.read() as connection:
+        known = find_jobs(connection, [name.removesuffix(SUFFIX) for name, _ in files])
+    rows = {f"{job_id}{SUFFIX}": row for job_id, row in known.items()}
+    return [one for one in files if one[0] not in rows], [name for name, _ in files if name in rows and rows[name].ended]
+
+
+def _job_of(file: _File, now: datetime) -> NewJob:
+    name, status = file
+    accepted_at = min(now, datetime.fromtimestamp(status.st_mtime, UTC))
+    return NewJob(name.removesuffix(SUFFIX), "store", name, queue=store_queue(status.st_size), accepted_at=accepted_at)
 
 
 def _ring_again(services: Services, names: Sequence[str]) -> int:

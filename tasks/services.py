@@ -30,8 +30,8 @@ class Broker(Protocol):
     def send(self, task: str, arguments: Mapping[str, Any], *, queue: str, priority: int = 0) -> None:
         """Put a message on a queue, or raise BrokerUnavailable."""
 
-    def free(self, queues: Collection[str]) -> set[str]:
-        """Return those queues in which no message waits, or raise BrokerUnavailable."""
+    def waiting(self, queues: Collection[str]) -> dict[str, int]:
+        """Return how many messages wait in each of these queues, or raise BrokerUnavailable."""
 
 
 class NoBroker:
@@ -41,7 +41,7 @@ class NoBroker:
         """Refuse."""
         raise BrokerUnavailable(f"{task} cannot be sent from here.")
 
-    def free(self, queues: Collection[str]) -> set[str]:
+    def waiting(self, queues: Collection[str]) -> dict[str, int]:
         """Refuse."""
         raise BrokerUnavailable(f"What waits in {', '.join(queues)} is not known here.")
 

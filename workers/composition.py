@@ -32,17 +32,17 @@ class AppBroker:
         except (OperationalError, OSError) as error:
             raise BrokerUnavailable(f"The broker does not take {task}.") from error
 
-    def free(self, queues: Collection[str]) -> set[str]:
-        """Tell which queues are empty; see tasks.services.Broker."""
+    def waiting(self, queues: Collection[str]) -> dict[str, int]:
+        """Tell how long queues are; see tasks.services.Broker."""
         try:
             with self._app.connection_for_read() as connection:
                 channel: Any = connection.default_channel  # celery-types does not know a channel's methods
-                return {queue for queue in queues if _waiting(channel, queue) == 0}
+                return {queue: _length(channel, queue) for queue in queues}
         except (OperationalError, OSError) as error:
             raise BrokerUnavailable("The broker does not say what waits.") from error
 
 
-def _waiting(channel: Any, queue: str) -> int:  # as above
+def _length(channel: Any, queue: str) -> int:  # as above
     try:
         return int(channel.queue_declare(queue, passive=True).message_count)
     except ChannelError:

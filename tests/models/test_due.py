@@ -5,7 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from models.database import Database
-from models.due import AT_ONCE, PATIENCE, SETTLED, is_due, running_jobs, take_back, take_due
+from models.due import (
+    AT_ONCE,
+    PATIENCE,
+    SAFETY,
+    SETTLED,
+    Waiting,
+    count_waiting,
+    is_due,
+    running_jobs,
+    take_back,
+    take_due,
+    take_lost,
+)
 from models.leases import Fate, postpone_job, take_leases
 from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
 from tests.support.catalogue import START
@@ -26,12 +38,17 @@ def _job(database: Database, name: str) -> JobRow:
         return find_jobs(connection, [name])[name]
 
 
-def _due(database: Database, after: timedelta, free: tuple[str, ...] = ()) -> list[str]:
+def _due(database: Database, after: timedelta) -> list[str]:
     with database.write() as connection:
-        expected = is_due(connection, START + after, free)
-        rows = take_due(connection, START + after, free)
+        expected = is_due(connection, START + after)
+        rows = take_due(connection, START + after)
     assert bool(rows) == expected
     return [row.job_id for row in rows]
+
+
+def _lost(database: Database, after: timedelta, count: int, queue: str = "short") -> list[str]:
+    with database.write() as connection:
+        return [row.job_id for row in take_lost(connection, START + after, queue, count)]
 
 
 def _take_back(database: Database, rows: list[JobRow], fate: Fate = "dead") -> list[str]:
@@ -75,19 +92,39 @@ def test_a_job_is_sent_again_when_its_time_has_come_and_then_ever_more_rarely(da
     assert _due(database, timedelta(seconds=10) + 3 * PATIENCE) == ["one"]
 
 
-def test_a_message_that_is_not_in_its_queue_is_sent_again_soon(database: Database) -> None:
-    _queue(database, "one", due_at=START + timedelta(hours=1))
-    assert _due(database, SETTLED - timedelta(seconds=1), ("short",)) == []
-    assert _due(database, SETTLED, ("long",)) == []
-    assert _due(database, SETTLED, ("short",)) == ["one"]
-    assert _due(database, SETTLED, ("short",)) == []
+def test_a_job_that_nobody_has_begun_may_wait_in_a_long_queue(database: Database) -> None:
+    _queue(database, "one", due_at=START)
+    assert _due(database, timedelta(0)) == ["one"]
+    assert _due(database, SAFETY - timedelta(seconds=1)) == []
+    assert _due(database, SAFETY) == ["one"]
 
 
-def test_a_job_that_backs_off_is_not_hurried_by_an_empty_queue(database: Database) -> None:
+def test_what_waits_is_counted_by_queue_once_its_message_must_be_there(database: Database) -> None:
+    _queue(database, "one", "two", due_at=START + timedelta(hours=1))
+    _run(database, "three")
+    with database.read() as connection:
+        assert count_waiting(connection, START) == {"short": Waiting(active_stores=3)}
+        assert count_waiting(connection, START + SETTLED) == {"short": Waiting(active_stores=3, queued=2)}
+
+
+def test_lost_messages_are_sent_again_those_longest_under_way_first(database: Database) -> None:
+    _queue(database, "one", "two", "three", due_at=START + timedelta(hours=1))
+    assert _lost(database, SETTLED - timedelta(seconds=1), 2) == []
+    assert _lost(database, SETTLED, 2, "long") == []
+    assert _lost(database, SETTLED, 2) == ["one", "three"]
+    assert _lost(database, SETTLED, 2) == ["two"]
+
+
+def test_a_job_that_backs_off_is_not_taken_for_lost(database: Database) -> None:
     row = _run(database, "one")["one"]
     with database.write() as connection:
         postpone_job(connection, row.lease, START + timedelta(hours=1), {"code": "busy"})
-    assert _due(database, timedelta(minutes=1), ("short",)) == []
+    assert _lost(database, timedelta(minutes=1), 1) == []
+
+
+def test_a_time_that_a_wrong_clock_wrote_holds_nothing_up(database: Database) -> None:
+    _queue(database, "one", due_at=START + timedelta(days=3650))
+    assert _due(database, timedelta(0)) == ["one"]
 
 
 def test_a_flood_is_sent_in_portions_oldest_first(database: Database) -> None:

@@ -64,10 +64,10 @@ class Desk:
         self.sent.append((task, dict(arguments), queue))
         self.priorities.append(priority)
 
-    def free(self, queues: Collection[str]) -> set[str]:
+    def waiting(self, queues: Collection[str]) -> dict[str, int]:
         if self.send_fails_with is not None:
             raise self.send_fails_with
-        return {queue for queue in queues if not self.queues[queue]}
+        return {queue: self.queues[queue] for queue in queues}
 
     def reconcile(self) -> int:
         """Look once for what nobody does; return how many messages were sent."""
@@ -79,7 +79,7 @@ class Desk:
         return self.services.inbox
 
     @property
-    def waiting(self) -> list[str]:
+    def staged(self) -> list[str]:
         """The names of the jobs that lie in the inbox."""
         return sorted(path.stem for path in self.inbox.glob("*.inbox"))
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from models.leases import give_back, take_leases
+from models.ledger import NewJob
 from tasks.accepted import TOGETHER_FILES
+from tests.support.catalogue import START
 from tests.support.desk import Desk, crash_at, document, failing, observed
 
 JOBS = [f"job-{number:08}" for number in range(1, 6)]
@@ -29,7 +32,7 @@ def test_a_worker_takes_waiting_jobs_along_and_shares_one_barrier(desk: Desk) ->
     assert steps.count("segment: fsync") == steps.count("catalogue: commit") == 1
     assert len({one.place.segment_sha256 for one in desk.revisions()}) == 1
     assert all(desk.receipt(job_id) for job_id in JOBS)
-    assert desk.waiting == []
+    assert desk.staged == []
 
 
 def test_each_job_is_told_of_its_own_documents_alone(desk: Desk) -> None:
@@ -67,7 +70,7 @@ def test_a_job_that_was_tried_before_runs_alone(root: Path, open_desk: Callable[
 
     assert desk.job(JOBS[0]).state == "done"
     assert desk.find(JOBS[1]) is None
-    assert desk.waiting == [JOBS[1]]
+    assert desk.staged == [JOBS[1]]
 
 
 def test_a_job_that_kills_its_worker_harms_those_it_was_taken_along_with_once_only(
@@ -117,7 +120,7 @@ def test_large_jobs_are_not_taken_along(desk: Desk) -> None:
     desk.stage(JOBS[0], document())
     desk.stage(JOBS[1], document(version="2.0", text="x" * (9 << 20)))
     desk.run(JOBS[0])
-    assert desk.waiting == [JOBS[1]]
+    assert desk.staged == [JOBS[1]]
 
 
 def test_no_more_are_taken_along_than_fit(desk: Desk) -> None:
@@ -125,7 +128,7 @@ def test_no_more_are_taken_along_than_fit(desk: Desk) -> None:
     for number, job_id in enumerate(many):
         desk.stage(job_id, document(version=f"{number}"), receipt=False)
     desk.run(many[0])
-    assert len(desk.waiting) == 9
+    assert len(desk.staged) == 9
 
 
 def test_a_file_that_its_producer_takes_back_leaves_no_job_running(desk: Desk) -> None:
@@ -154,3 +157,17 @@ def test_open_files_are_closed_whatever_happens(desk: Desk) -> None:
     for job_id in JOBS:
         desk.run(job_id)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_jobs_that_were_tried_before_do_not_keep_others_from_being_taken_along(desk: Desk) -> None:
+    """They lie at the front of the folder, in whatever order it has: nothing behind them was looked at."""
+    tried = [f"tried-{number:08}" for number in range(2 * TOGETHER_FILES)]
+    for job_id in tried:
+        desk.stage(job_id, document(version=job_id))
+    with desk.engine.database.write("ledger") as connection:
+        taken = take_leases(connection, [NewJob(one, "store") for one in tried], "dead", START, lambda _row: "alive")
+        give_back(connection, [row.lease for row in taken.values()], START)
+    _stage_all(desk)
+    desk.run(JOBS[0])
+    assert [desk.job(one).state for one in JOBS] == ["done"] * len(JOBS)
+    assert {desk.job(one).state for one in tried} == {"queued"}

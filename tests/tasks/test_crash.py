@@ -97,7 +97,7 @@ def _assert_done_once(desk: Desk, scenario: Scenario, where: str) -> None:
     row = desk.job(JOB)
     assert row.state == scenario.state, where
     assert row.attempts <= 2, where
-    assert desk.waiting == [], where
+    assert desk.staged == [], where
     assert desk.kept == ([JOB] if scenario.kept else []), where
     assert Counter(one.version for one in desk.revisions()) == scenario.versions, where
     _assert_told(desk.receipt(JOB), scenario, where)

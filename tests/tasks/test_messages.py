@@ -59,7 +59,7 @@ def test_a_raw_message_that_comes_twice_has_one_effect(desk: Desk) -> None:
     for _ in range(2):
         desk.message(ID, text=document().decode())
     assert len(desk.jobs()) == len(desk.revisions()) == 1
-    assert desk.waiting == []
+    assert desk.staged == []
 
 
 def test_the_request_id_names_the_job_else_the_message_does(desk: Desk) -> None:
@@ -136,11 +136,11 @@ def test_a_message_of_a_newer_contract_is_left_for_a_newer_worker(desk: Desk, mo
     assert row.due_at is not None
     assert (row.state, row.attempts, row.error["code"]) == ("parked", 0, "message_too_new")
     assert json.loads(row.payload) == fields
-    assert desk.waiting == ["job-00000001"]
+    assert desk.staged == ["job-00000001"]
     assert desk.receipt("job-00000001") is None
     assert desk.reconcile() == 0, "not before its time"
     with desk.engine.database.write("ledger") as connection:
-        assert [one.job_id for one in take_due(connection, row.due_at, ())] == ["job-00000001"]
+        assert [one.job_id for one in take_due(connection, row.due_at)] == ["job-00000001"]
     monkeypatch.setattr(numbering, "CONTRACT", CONTRACT + 1)
     desk.message("job-00000001", **json.loads(row.payload))
     assert desk.job("job-00000001").state == "done"

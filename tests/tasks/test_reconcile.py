@@ -74,6 +74,17 @@ def test_what_was_sent_is_known_to_the_ledger_with_the_time_it_was_accepted(desk
     assert 25 < (datetime.now(UTC) - row.created_at).total_seconds() < 40
 
 
+def test_as_many_messages_are_lost_as_there_are_fewer_than_jobs(desk: Desk) -> None:
+    """A broker that forgot everything gets new messages at once: its queue is not empty when somebody looks."""
+    for number in range(10):
+        _aged(desk.stage(f"job-{number:08}", document(version=f"{number}")), 60 - number)
+    desk.queues["short"] = 7
+    assert desk.reconcile() == 3
+    assert [arguments["inbox"] for _, arguments, _ in desk.sent] == [f"job-{number:08}.inbox" for number in range(3)]
+    desk.queues["short"] = 10
+    assert desk.reconcile() == 0
+
+
 def test_a_large_file_may_wait_in_the_long_queue(desk: Desk) -> None:
     path = desk.stage(JOB, document())
     os.truncate(path, 33 << 20)

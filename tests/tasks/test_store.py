@@ -31,7 +31,7 @@ def test_a_staged_document_is_stored_shown_and_told_and_its_file_goes(desk: Desk
     assert [(one["status"], one["revision"], one["size_bytes"]) for one in receipt["documents"]] == [
         ("stored", 1, len(document(text="hello")))
     ]
-    assert desk.waiting == []
+    assert desk.staged == []
 
 
 def test_a_payload_that_was_kept_is_brought_back_for_a_job_that_is_to_be_done_after_all(desk: Desk) -> None:
@@ -76,7 +76,7 @@ def test_a_document_that_fails_harms_no_other_and_its_payload_is_kept(desk: Desk
     assert row.error["hint"]
     assert {one.version for one in desk.revisions()} == {"1.0", "2.0"}
     assert desk.kept == [JOB]
-    assert desk.waiting == []
+    assert desk.staged == []
 
 
 def test_a_payload_that_is_not_there_fails_the_job_with_what_to_do(desk: Desk) -> None:
@@ -120,7 +120,7 @@ def test_what_is_no_regular_file_is_put_aside(desk: Desk, make: Callable[[Path],
     row = desk.run(JOB)
     assert row.error is not None
     assert (row.state, row.error["code"]) == ("failed", "payload_damaged")
-    assert desk.waiting == []
+    assert desk.staged == []
 
 
 def test_a_job_that_a_living_process_runs_is_left_to_it(open_desk: Callable[..., Desk]) -> None:
@@ -203,7 +203,7 @@ def test_a_full_disk_parks_the_job_uncounted_and_it_goes_on_when_there_is_space(
         assert (row.state, row.attempts, row.error["code"]) == ("parked", 0, "disk_full")
         assert row.due_at is not None
         assert row.due_at - datetime.now(UTC) < timedelta(seconds=30)
-    assert desk.waiting == [JOB]
+    assert desk.staged == [JOB]
     assert list((desk.root / "tmp").iterdir()) == []
 
     assert desk.run(JOB).state == "done"
@@ -218,7 +218,7 @@ def test_an_error_that_may_pass_is_tried_again_at_once_and_then_later(desk: Desk
     assert row.due_at is not None
     assert (row.state, row.attempts, row.error["code"]) == ("retrying", 1, "io_error")
     assert desk.receipt(JOB) is None
-    assert desk.waiting == [JOB]
+    assert desk.staged == [JOB]
     assert desk.run(JOB).state == "done"
 
 
@@ -289,7 +289,7 @@ def test_what_fails_in_the_tree_is_stored_and_told_all_the_same(desk: Desk, erro
         row = desk.run(JOB)
     assert row.state == "done"
     assert desk.receipt(JOB) is not None
-    assert desk.waiting == []
+    assert desk.staged == []
     assert desk.engine.tree.catch_up() == 1
 
 
@@ -298,7 +298,7 @@ def test_a_producer_that_cannot_be_told_yet_is_told_later(desk: Desk) -> None:
     receipts = desk.inbox / "receipts"
     receipts.write_text("a file where the folder should be")
     assert desk.run(JOB).state == "done"
-    assert desk.waiting == [JOB]
+    assert desk.staged == [JOB]
     receipts.unlink()
 
     os.utime(desk.inbox / f"{JOB}.inbox", (0, 0))
@@ -306,7 +306,7 @@ def test_a_producer_that_cannot_be_told_yet_is_told_later(desk: Desk) -> None:
     desk.deliver()
 
     assert desk.receipt(JOB) is not None
-    assert desk.waiting == []
+    assert desk.staged == []
 
 
 def test_a_job_that_ended_is_told_as_it_was_though_later_jobs_changed_the_version(
