@@ -1,9 +1,11 @@
-"""docs/how-to/enqueue.md: its examples run, one after another, and do what the page says."""
+"""docs/how-to/enqueue.md and outbox.md: their examples run, one after another, and do what the pages say."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 
 from strongroom.contracts import StoreMessage, parse_message
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "enqueue.md"
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
+PAGE = HOW_TO / "enqueue.md"
 
 
 @pytest.fixture
@@ -47,3 +50,32 @@ def test_the_examples_run_in_order(data: Path, worker_side: Any, broker: Any, ca
     inline = [message.fields for message in worker_side.unanswered]
     assert [parse_message(StoreMessage, fields).library_id for fields in inline] == [None, "/pallets/flask", None]
     assert len(worker_side.contents) == 12
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_the_example_of_an_outbox_keeps_and_delivers(
+    data: Path, own_broker: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, up: bool
+) -> None:
+    (data / "run" / "service.json").write_text(json.dumps({"broker_url": own_broker.url}))
+    (example,) = re.findall(r"```python\n(.*?)```", (HOW_TO / "outbox.md").read_text("utf-8"), re.DOTALL)
+    if not up:
+        own_broker.kill()
+        monkeypatch.setattr("builtins.print", _then(own_broker.start))
+    exec(compile(example, "outbox.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert ("kept: cannot reach the broker" in printed) is not up
+    assert f"{0 if up else 1} delivered just now" in printed
+    assert own_broker.waiting() == 1
+    assert list((data.parent / "outbox").glob("*.message")) == []
+
+
+def _then(action: Callable[[], object]) -> Callable[..., None]:
+    """Print, and do something after the first time."""
+    left = [action]
+
+    def told(*words: object) -> None:
+        sys.stdout.write(" ".join(map(str, words)) + "\n")
+        if left:
+            left.pop()()
+
+    return told
