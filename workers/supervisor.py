@@ -14,7 +14,7 @@ from workers.logs import tail
 from workers.parts import Part
 from workers.service_state import PartState
 from workers.signals import Signals
-from workers.watch import Seen
+from workers.watch import Seen, pause_after_look
 
 LOOK_EVERY_S = 2.0
 _GIVE_UP_AFTER_DEATHS = 2
@@ -121,10 +121,10 @@ class Supervisor:
                 self._console.event(child.part.name, f"{complaint}: it is killed and started again", "bold red")
             if seen.jobs_wait:
                 child.hurry()
-        # A broker's name that takes long to resolve must not keep this loop from its work.
         took_s = time.monotonic() - started
         resting = any(child.pid is None for child in self._children)
-        self._look_at_s = started + took_s + max(min(SOON_S, self._look_every_s) if resting else self._look_every_s, 9 * took_s)
+        every_s = min(SOON_S, self._look_every_s) if resting else self._look_every_s
+        self._look_at_s = started + took_s + pause_after_look(took_s, every_s)
         self._publish()
 
     def _note_death(self, child: Child) -> None:

@@ -16,6 +16,10 @@ from workers.liveness import SILENT_AFTER_S, is_alive, is_young, worked_s_ago
 LOOK_WITHIN_S = 0.5
 """How long a look may wait for the broker: whoever looks has other things to do."""
 
+LONGEST_PAUSE_S = 6.0
+ABSENT_AFTER_S = 12.0
+"""Without a look for so long, the one who looks was stopped himself."""
+
 _QUEUES = tuple(dict.fromkeys(queue for queues in HEARD.values() for queue in queues))
 
 
@@ -57,6 +61,11 @@ def is_at_work(data: Path, part: str, seen: Seen) -> bool:
     return seen.broker_answers and not seen.waits_for(part) and is_alive(data, part)
 
 
+def pause_after_look(took_s: float, every_s: float) -> float:
+    """Return how long to rest after a look: one that had to wait must not take all the time of who has other things to do."""
+    return max(every_s, min(LONGEST_PAUSE_S, 4 * took_s))
+
+
 def inbox_waits(data: Path) -> bool:
     """Tell whether an accepted job lies in the inbox, which is there until it is done whatever the broker knows."""
     with suppress(OSError), os.scandir(data / "inbox") as entries:
@@ -84,8 +93,6 @@ class Watch:
 class Watcher:
     """A watch over one process, from the moment that it is ready: what was seen, and when. Times are monotonic seconds."""
 
-    _ABSENT_S = 10.0
-
     def __init__(self, watch: Watch, now_s: float) -> None:
         self._watch = watch
         self._sign: object = None
@@ -98,7 +105,7 @@ class Watcher:
         if absent_s < watch.every_s:
             return None
         self._looked_at_s = now_s
-        if absent_s > watch.every_s + self._ABSENT_S:  # we were stopped ourselves: who knows what was then
+        if absent_s > watch.every_s + ABSENT_AFTER_S:  # we were stopped ourselves: who knows what was then
             self._signed_at_s = self._wanted_since_s = now_s
         sign = watch.sign(seen)
         if sign is not None and sign != self._sign:

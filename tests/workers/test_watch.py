@@ -12,7 +12,8 @@ import redis
 from tests.workers.processes_of import await_that
 from workers.broker import prepare_embedded
 from workers.liveness import give_busy_sign, give_sign, give_work_sign
-from workers.watch import LOOK_WITHIN_S, Seen, Watch, Watcher, inbox_waits, is_at_work, look_around
+from workers.supervisor import LOOK_EVERY_S
+from workers.watch import LOOK_WITHIN_S, Seen, Watch, Watcher, inbox_waits, is_at_work, look_around, pause_after_look
 
 WANTED = Seen(jobs_wait=True)
 NOTHING = Seen()
@@ -60,6 +61,17 @@ def test_who_was_stopped_itself_complains_of_nobody() -> None:
     assert not subject.complains(12, WANTED)
     assert not subject.complains(326, WANTED, 312)
     assert subject.complains(330, WANTED, 326)
+
+
+@pytest.mark.parametrize("took_s", [0.0, 0.5, 1.0, 2.0, 5.0])
+def test_looks_that_take_long_come_often_enough_to_find_a_silence(took_s: float) -> None:
+    between_s = took_s + pause_after_look(took_s, LOOK_EVERY_S)
+    watcher = Watcher(Watch("silent", lambda _seen: None, lambda _seen: True, 30), now_s=0)
+    now_s = 0.0
+    while not watcher.complains(WANTED, now_s):
+        now_s += between_s
+        assert now_s < 45, "silence is found in time"
+    assert took_s / between_s <= 0.5
 
 
 def test_a_sign_that_costs_something_is_looked_at_less_often() -> None:
