@@ -1,0 +1,94 @@
+"""A worker's process with its ledger in PostgreSQL: jobs are done once, and the database's own clock judges leases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from models.due import running_jobs
+from models.leases import take_leases
+from models.ledger import NewJob
+from storage.engine import Engine, Options
+from tests.support.catalogue import START
+from tests.support.desk import Desk, document, observed
+from tests.support.postgresql import empty_postgresql
+
+JOB = "job-00000001"
+
+
+@pytest.fixture
+def open_desk(postgresql_url: str, tmp_path: Path) -> Iterator[Callable[[], Desk]]:
+    empty_postgresql(postgresql_url)
+    options = Options(database_url=postgresql_url)
+    Engine(tmp_path / "data", options).create().close()
+    desks: list[Desk] = []
+
+    def open_one() -> Desk:
+        desks.append(Desk(tmp_path / "data", options=options))
+        return desks[-1]
+
+    yield open_one
+    for desk in desks:
+        desk.close()
+
+
+def test_a_store_and_its_end_are_one_commit(open_desk: Callable[[], Desk]) -> None:
+    desk = open_desk()
+    desk.stage(JOB, document())
+    row = desk.run(JOB)
+    assert (row.state, row.attempts, row.token) == ("done", 1, 1)
+    assert desk.engine.read("/a/b") == document()
+    assert desk.run(JOB) == row
+
+
+def test_a_file_whose_message_was_lost_is_sent_once(open_desk: Callable[[], Desk]) -> None:
+    one, other = open_desk(), open_desk()
+    os.utime(one.stage(JOB, document()), (0, 0))
+    assert one.reconcile() + other.reconcile() == 1
+    assert one.deliver() + other.deliver() == 1
+    assert one.job(JOB).state == "done"
+
+
+def test_the_databases_clock_says_that_a_lease_is_over(open_desk: Callable[[], Desk]) -> None:
+    holder, watcher = open_desk(), open_desk()
+    with holder.services.presence.at_work() as owner:
+        with holder.engine.database.write() as connection:
+            take_leases(connection, [NewJob("one", "store")], owner, START, lambda _row: "alive")
+        for watcher.now_s in (0, 4, 8, 12, 16):
+            assert _gone(watcher) == {}, "this process's clock does not count"
+        _let_the_lease_run_out(holder)
+        assert _gone(watcher) == {"one": "dead"}
+
+
+def test_a_frozen_worker_that_wakes_commits_nothing(open_desk: Callable[[], Desk]) -> None:
+    one, other = open_desk(), open_desk()
+    one.stage(JOB, document())
+    done: list[str] = []
+
+    def freeze(step: str) -> None:
+        if step == "segment: flush" and not done:
+            done.append(step)
+            _let_the_lease_run_out(other)
+            assert other.reconcile() == 1
+            other.deliver()
+            done.append(other.job(JOB).state)
+
+    with observed(freeze):
+        row = one.run(JOB)
+    assert done == ["segment: flush", "done"]
+    assert (row.state, row.attempts, row.owner.split(":")[0]) == ("done", 2, "test")
+    assert len(one.revisions()) == 1
+
+
+def _let_the_lease_run_out(desk: Desk) -> None:
+    with desk.engine.database.write() as connection:
+        connection.exec_driver_sql("UPDATE job SET expires_at = clock_timestamp() - interval '1 second'")
+
+
+def _gone(desk: Desk) -> dict[str, str]:
+    with desk.engine.database.read() as connection:
+        rows = running_jobs(connection)
+    return dict(desk.watch.gone(rows))
