@@ -111,8 +111,12 @@ class PulsedScheduler(Scheduler):
 
 
 def _is_no_probe(record: logging.LogRecord) -> bool:
-    """Tell whether a log line is worth its place: two lines a probe would be all that an idle worker's log says."""
-    return not (isinstance(record.args, dict) and record.args.get("name") == PROBE_TASK)
+    """Tell whether a log line is worth its place: of an idle service probes would be all that its logs tell."""
+    said = record.args or ()
+    return PROBE_TASK not in (said.values() if isinstance(said, dict) else said)
+
+
+logging.getLogger("celery.beat").addFilter(_is_no_probe)
 
 
 @cache

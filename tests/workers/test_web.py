@@ -115,6 +115,14 @@ def test_status_tells_when_each_worker_last_worked(service: Running) -> None:
     assert "s ago" in strongroom("status", "--data", service.data).stdout
 
 
+def test_probes_fill_no_log(service: Running) -> None:
+    await_that((service.data / "run" / "worker-long.worked").exists, "probes are done")
+    for log in ("beat", "worker-short", "worker-long"):
+        text = (service.data / "logs" / f"{log}.log").read_text()
+        assert "strongroom.probe[" not in text
+        assert "(strongroom.probe)" not in text
+
+
 @pytest.mark.slow
 def test_a_frozen_worker_makes_the_service_unhealthy_until_it_is_started_again(
     service: Running, monkeypatch: pytest.MonkeyPatch
