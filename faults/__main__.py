@@ -9,18 +9,24 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from faults import history, kill, outage, slots, storm
+from faults import cost, frozen, history, kill, outage, slots, storm
 from faults.rows import Row, print_rows
 from faults.sizes import LONG, SHORT, Sizes
 from faults.tell import Tell, teller
+from strongroom.errors import StorageError
+from strongroom.result import UnwrapError
 
 SCENARIOS: dict[str, Callable[[Sizes, int, Tell], list[Row]]] = {
     "storm": storm.run,
     "kill": kill.run,
+    "frozen": frozen.run,
     "outage": outage.run,
     "slots": slots.run,
+    "ledger": cost.run,
     "history": history.run,
 }
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -37,7 +43,10 @@ def main() -> None:
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then too
-    rows = run(asked.only or list(SCENARIOS), _sizes(asked), asked.seed)
+    try:
+        rows = run(asked.only or list(SCENARIOS), _sizes(asked), asked.seed)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     if asked.json:
         json.dump({"seed": asked.seed, "rows": [asdict(row) for row in rows]}, sys.stdout, indent=1)
     else:
@@ -54,7 +63,7 @@ def run(names: Sequence[str], sizes: Sizes, seed: int) -> list[Row]:
         tell(f"seed {seed}")
         try:
             rows += SCENARIOS[name](sizes, seed, tell)
-        except AssertionError as error:
+        except (AssertionError, StorageError, UnwrapError) as error:
             rows.append(Row(name, "the scenario itself goes through", f"{error}", met=False))
     return rows
 

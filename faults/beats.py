@@ -28,9 +28,9 @@ class _Deaf:
     def send(self, task: str, arguments: Mapping[str, Any], *, queue: str, priority: int = 0) -> None:
         """Take the message."""
 
-    def free(self, queues: Collection[str]) -> set[str]:
+    def waiting(self, queues: Collection[str]) -> dict[str, int]:
         """Say that nothing waits."""
-        return set(queues)
+        return dict.fromkeys(queues, 0)
 
 
 class Beats:

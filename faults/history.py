@@ -53,9 +53,9 @@ class _Busy:
         """Take the message."""
         self.sent += 1
 
-    def free(self, queues: Collection[str]) -> set[str]:  # noqa: ARG002 - Broker's
-        """Say that something waits."""
-        return set()
+    def waiting(self, queues: Collection[str]) -> dict[str, int]:
+        """Say that every message waits still."""
+        return dict.fromkeys(queues, 2 * _QUEUED)
 
 
 def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:

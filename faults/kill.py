@@ -11,18 +11,17 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
-from faults.book import Book, Entry, opened
+from faults.book import opened
 from faults.documents import paper
-from faults.processes import await_that, is_alive, kill
+from faults.held import APP, Held
+from faults.processes import is_alive, kill
 from faults.rows import Row
-from faults.service import Service, scratch, service
+from faults.service import WORKERS, Service, scratch, service
 from faults.sizes import Sizes
 from faults.tell import Tell
 from strongroom.client import Client
-from strongroom.result import Ok
 
 MOST_S, MEDIAN_S = 30.0, 12.0
-_GIVE_UP_S = 180.0
 _WAYS = ("child", "worker with its pool", "worker without its pool")
 _BOUNDS_S = (1, 2, 4, 8, 12, 16, 20, 30)
 
@@ -33,11 +32,10 @@ def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:
     ways = [_WAYS[number % len(_WAYS)] for number in range(sizes.trials)]
     chooser.shuffle(ways)
     took: dict[str, list[float]] = {way: [] for way in _WAYS}
-    with scratch(keep=sizes.keep) as folder, service(folder, app="faults.held_app") as running, opened(running.data) as book:
-        (running.data / "run" / "faults").mkdir()
+    with scratch(keep=sizes.keep) as folder, service(folder, app=APP) as running, opened(running.data) as book:
         with Client.of_service(running.data) as client:
             for number, way in enumerate(ways):
-                seconds = _Trial(running, book, client).run(way, paper(seed, number, 0, 10).data)
+                seconds = _trial(Held(running, book, client), way, paper(seed, number, 0, 10).data)
                 took[way].append(seconds)
                 tell(f"trial {number + 1}: {way} killed, its job runs again after {seconds:.2f} s")
         done = book.counts()
@@ -47,72 +45,30 @@ def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:
     return _rows(sizes, took, every, done)
 
 
-class _Trial:
-    """One job, held in its middle; its runner is killed; another runner is waited for."""
+def _trial(held: Held, way: str, document: bytes) -> float:
+    """Return the seconds from the kill until another process was in the middle of the job."""
+    first = held.begin(document)
+    killed_s = time.monotonic()
+    _kill(held.running, way, first.pid)
+    second = held.await_held(first.job_id, but=first.pid)
+    took = time.monotonic() - killed_s
+    held.let_go(first.job_id)
+    assert second.attempts == 2, f"attempt {second.attempts} after one death"
+    return took
 
-    def __init__(self, running: Service, book: Book, client: Client) -> None:
-        self._running, self._book, self._client = running, book, client
-        self._marks = running.data / "run" / "faults"
 
-    def run(self, way: str, document: bytes) -> float:
-        """Return the seconds from the kill until another process was in the middle of the job."""
-        hold = self._marks / "hold"
-        hold.touch()
-        job_id = self._send(document)
-        first = self._await_held(job_id, but=0)
-        killed_s = time.monotonic()
-        self._kill(way, first.pid)
-        second = self._await_held(job_id, but=first.pid)
-        took = time.monotonic() - killed_s
-        hold.unlink()
-        await_that(lambda: self._state(job_id) == "done", f"job {job_id} ends", 60)
-        assert second.attempts == 2, f"attempt {second.attempts} after one death"
-        for mark in self._marks.iterdir():
-            mark.unlink(missing_ok=True)
-        return took
-
-    def _send(self, document: bytes) -> str:
-        answers: list[str] = []
-
-        def accepted() -> bool:
-            answer = self._client.store(document, receipt=False)
-            if isinstance(answer, Ok):
-                answers.append(answer.value.request_id)
-            return isinstance(answer, Ok)
-
-        await_that(accepted, "a document is accepted", 60)
-        return answers[0]
-
-    def _await_held(self, job_id: str, but: int) -> Entry:
-        """Return the job's row once a process that lives, and is not ``but``, says itself that it is in the middle of it."""
-        found: list[Entry] = []
-
-        def held() -> bool:
-            row = self._book.entry(job_id)
-            if row is None or row.state != "running" or not row.owner or row.pid == but:
-                return False
-            found[:] = [row]
-            return (self._marks / f"held.{row.pid}").exists() and is_alive(row.pid)
-
-        await_that(held, f"job {job_id} is run; the ledger says {found or self._book.entry(job_id)}", _GIVE_UP_S)
-        return found[0]
-
-    def _kill(self, way: str, child: int) -> None:
-        if way == "child":
-            kill(child)
-            return
-        worker = next(name for name in ("worker-short", "worker-long") if child in self._running.pool(name))
-        pid = self._running.pid(worker)
-        assert pid is not None
-        with suppress(ProcessLookupError):
-            if way == "worker with its pool":
-                os.killpg(pid, signal.SIGKILL)
-            kill(pid)
-        assert not is_alive(pid)
-
-    def _state(self, job_id: str) -> str:
-        row = self._book.entry(job_id)
-        return row.state if row else ""
+def _kill(running: Service, way: str, child: int) -> None:
+    if way == "child":
+        kill(child)
+        return
+    worker = next(name for name in WORKERS if child in running.pool(name))
+    pid = running.pid(worker)
+    assert pid is not None
+    with suppress(ProcessLookupError):
+        if way == "worker with its pool":
+            os.killpg(pid, signal.SIGKILL)
+        kill(pid)
+    assert not is_alive(pid)
 
 
 def histogram(seconds: Sequence[float]) -> list[str]:

@@ -67,7 +67,7 @@ def kill(pid: int) -> None:
 
 
 def processes_of(folder: Path) -> dict[int, str]:
-    """Return the live processes that name ``folder`` in their command line or environment, with their command lines."""
+    """Return the live processes that name ``folder`` in their command line, or as the data folder that they were given."""
     needle = os.fsencode(folder)
     found: dict[int, str] = {}
     for entry in _PROC.iterdir():
@@ -75,7 +75,8 @@ def processes_of(folder: Path) -> dict[int, str]:
             continue
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             command = (entry / "cmdline").read_bytes()
-            if needle in command + (entry / "environ").read_bytes() and is_alive(int(entry.name)):
+            given = b"STRONGROOM_DATA_DIR=" + needle in (entry / "environ").read_bytes()
+            if (given or needle in command) and is_alive(int(entry.name)):
                 found[int(entry.name)] = command.replace(b"\0", b" ").decode("utf-8", "replace")
     return found
 

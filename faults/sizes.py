@@ -23,6 +23,8 @@ class Sizes:
     """Each message is sent a second time, at most so much later."""
     trials: int = 200
     """Workers killed with a job in hand."""
+    freezes: int = 20
+    """Workers frozen with a job in hand."""
     away_s: float = 60.0
     """How long the broker is gone."""
     burst: int = 200
@@ -35,6 +37,8 @@ class Sizes:
     """Store jobs of one run with, and one without, the ledger."""
     cost_runs: int = 5
     """How often each of the two is run."""
+    cost_least: float = 0.85
+    """The least ratio of the two rates. A short run is too short to measure one: it shows that both ways work."""
     history: int = 1_000_000
     """Rows of the job history."""
     keep: bool = False
@@ -49,11 +53,13 @@ SHORT = Sizes(
     calm_s=(0.7, 1.2),
     freeze_s=(10.5, 11.0),
     later_s=5.0,
-    trials=4,
+    trials=3,
+    freezes=1,
     away_s=2.0,
     burst=80,
     slots=60,
     cost_jobs=200,
     cost_runs=1,
+    cost_least=0.2,
     history=20_000,
 )
