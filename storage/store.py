@@ -7,7 +7,7 @@ leaves garbage that no row names; a crash after it leaves stored documents that 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from models.commit import Outdated, commit_store
 from models.database import Database
-from models.history import CurrentVersion, already_there, current_versions
+from models.history import already_there, current_versions, removed_revisions
 from models.leases import LeaseLost
 from models.rows import NewSegment, NewVersion
 from storage.codecs import Encoder
@@ -106,7 +106,7 @@ class Storing:
         """
         sound = [one for one in outcomes if one.error is None]
         with self._database.write() as connection:
-            void = _put_behind(sound, current_versions(connection, {one.named.file_path for one in sound}))
+            void = _put_behind(sound, _last_changes(connection, {one.named.file_path for one in sound}))
             there = already_there(connection, [(one.named.file_path, one.known.content_sha256) for one in sound])
             news = [one.record() for index, one in enumerate(sound) if index not in there]
             if news:
@@ -119,17 +119,25 @@ def _begin(documents: Sequence[Incoming]) -> list[Outcome]:
     return [Outcome(one, now + timedelta(microseconds=index)) for index, one in enumerate(documents)]
 
 
-def _put_behind(outcomes: Sequence[Outcome], current: Mapping[str, CurrentVersion]) -> list[dict[str, Any]]:
-    """Give the documents whose version has a revision that is not older a time behind it; their order stays.
+def _last_changes(connection: Connection, file_paths: Set[str]) -> dict[str, datetime]:
+    """Return when the current revision of each version was stored, or a revision of it removed, if that was later."""
+    times = {path: current.stored_at for path, current in current_versions(connection, file_paths).items()}
+    for path, (_, removed_at) in removed_revisions(connection, file_paths).items():
+        times[path] = max(removed_at, times.get(path, removed_at))
+    return times
+
+
+def _put_behind(outcomes: Sequence[Outcome], changed: Mapping[str, datetime]) -> list[dict[str, Any]]:
+    """Give the documents whose version was changed at a time that is not earlier a time behind it; their order stays.
 
     Returns journal entries which say that what the disk was told of them before never came to be.
     """
     overtaken = {
         one.named.file_path
         for one in outcomes
-        if one.named.file_path in current and current[one.named.file_path].stored_at >= one.stored_at
+        if one.named.file_path in changed and changed[one.named.file_path] >= one.stored_at
     }
-    newest = max((current[path].stored_at for path in overtaken), default=datetime.min.replace(tzinfo=UTC))
+    newest = max((changed[path] for path in overtaken), default=datetime.min.replace(tzinfo=UTC))
     first = max(datetime.now(UTC), newest + timedelta(microseconds=1))
     void: list[dict[str, Any]] = []  # JSON objects
     for index, one in enumerate(outcomes):

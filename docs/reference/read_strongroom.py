@@ -1,9 +1,5 @@
-"""List every document of a strongroom data folder and check it: read_strongroom.py DATA; extract it too: DATA FOLDER.
+"""List every document of a data folder and check it: read_strongroom.py DATA; extract it too: DATA FOLDER. See disk-format.md."""
 
-Reads segments/ and metadata/journal (see disk-format.md), and no database. Damage goes to standard error; exit code 1 then.
-"""
-
-import gzip
 import hashlib
 import json
 import sys
@@ -12,49 +8,53 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
-UNPACK = {"gzip": gzip.decompress, "none": bytes, "zstd": lambda stored: import_module("compression.zstd").decompress(stored)}
 
-
-def read_index(segment):
-    body, _, last = segment.with_suffix(".index").read_bytes()[:-1].rpartition(b"\n")
-    if json.loads(last)["index_sha256"] != hashlib.sha256(body + b"\n").hexdigest():
-        raise ValueError("it does not hash to the digest in its last line")
-    return [json.loads(line) | {"segment": segment} for line in body.split(b"\n")]
-
-
-def read_object(line):
-    place = line["object"]
+def read_object(place):
     try:
-        with line["segment"].open("rb") as file:
+        with place["segment"].open("rb") as file:
             file.seek(place["offset"])
-            plain = UNPACK[place["codec"]](file.read(place["length"]))
-    except (OSError, EOFError, KeyError, zlib.error, ImportError):
+            plain = zlib.decompress(file.read(place["length"]), 31) if place["codec"] == "gzip" else file.read(place["length"])
+        plain = import_module("compression.zstd").decompress(plain) if place["codec"] == "zstd" else plain
+    except (OSError, EOFError, zlib.error, ImportError):
         return None
     return plain if hashlib.sha256(plain).hexdigest() == place["content_sha256"] else None
 
 
-data, journal, places, versions = Path(sys.argv[1]), Path(sys.argv[1], "metadata", "journal"), {}, {}
-cut = [(line[:16], line[17:]) for line in (journal.read_bytes() if journal.exists() else b"").split(b"\n")]
-lines = [json.loads(body) if hashlib.sha256(body).hexdigest()[:16].encode() == digest else {} for digest, body in cut]
-faults = [f"{journal}: line {n}" for n, after in enumerate(lines[1:], 1) if not lines[n - 1] and "torn" not in after]
+data, places, versions, key = Path(sys.argv[1]), {}, {}, ("library_id", "version", "stored_at")
+cut = (data / "metadata/journal").read_bytes().split(b"\n") if (data / "metadata/journal").exists() else []
+lines = [json.loads(told[17:]) if hashlib.sha256(told[17:]).hexdigest()[:16].encode() == told[:16] else {} for told in cut]
+faults = [f"the journal: line {n}" for n, after in enumerate(lines[1:], 1) if not lines[n - 1] and "torn" not in after]
 for segment in sorted({path.with_suffix("") for path in data.glob("segments/??/*")}):
     try:
-        lines += read_index(segment)
+        body, _, last = segment.with_suffix(".index").read_bytes()[:-1].rpartition(b"\n")
+        if json.loads(last)["index_sha256"] != hashlib.sha256(body + b"\n").hexdigest():
+            raise ValueError("it does not hash to the digest in its last line")
+        lines += [json.loads(line) | {"segment": segment} for line in body.split(b"\n")]
     except (OSError, ValueError, KeyError) as error:
         faults.append(f"the index of {segment}: {error}")
 for line in (line for line in lines if "object" in line):
-    places.setdefault(line["object"]["content_sha256"], []).append(line)
-void = {tuple(line["void"][key] for key in ("library_id", "version", "stored_at")) for line in lines if "void" in line}
-for told in sorted((line["version"] for line in lines if "version" in line), key=lambda told: told["stored_at"]):
-    library, version, content = told["library_id"], told["version"], told["content_sha256"]
+    places.setdefault(line["object"]["content_sha256"], []).append(line["object"] | {"segment": line["segment"]})
+void = {tuple(map(line["void"].get, key)) for line in lines if "void" in line}
+held = {line["latest"]["library_id"]: line["latest"]["version"] for line in lines if "latest" in line}
+told = [(kind, line[kind]) for line in lines for kind in ("version", "removed", "restored") if kind in line]
+told += [("number", one | {"at": one["stored_at"]}) for kind, one in told if kind == "removed"]
+for kind, one in sorted(told, key=lambda event: event[1].get("at", event[1]["stored_at"])):
+    library, version, time = map(one.get, key)
     history = versions.setdefault((library, version), [])
-    if (library, version, told["stored_at"]) in void or (history and (history[-1] == content or told.get("refuse_other"))):
-        continue
-    history.append(content)
-    print(library, version, len(history), content, sep="\t")
-    found = places.get(content, [])
-    if not (plain := next(filter(None, map(read_object, found)), None)):
-        faults.append(f"{library} {version}, revision {len(history)}: no whole copy (zstd needs Python 3.14) in {found}")
+    live = [old for old in history if old["kind"] != "removed"][-1:]
+    if kind == "number":
+        history.append({"kind": "removed", "times": [], "number": one["revision"]})
+    elif kind != "version":
+        [old.update(kind=kind) for old in history if time in old["times"]]
+    elif live and (live[0]["content_sha256"] == one["content_sha256"] or one.get("refuse_other")):
+        live[0]["times"].append(time)
+    elif (library, version, time) not in void:
+        history.append(one | {"kind": kind, "times": [time], "number": max((old["number"] for old in history), default=0) + 1})
+for one in (one for history in versions.values() for one in history if one["kind"] != "removed"):
+    library, version, number, content = map(one.get, ("library_id", "version", "number", "content_sha256"))
+    print(library, version, number, content, *["latest by hand"] * (held.get(library) == version), sep="\t")
+    if not (plain := next(filter(None, map(read_object, places.get(content, []))), None)):
+        faults.append(f"{library} {version}, revision {number}: no whole copy (zstd needs Python 3.14) of {content}")
     elif sys.argv[2:]:
-        Path(sys.argv[2], f"{quote(f'{library}@{version}', '@')[:180]}.{len(history)}.{content[:16]}.json").write_bytes(plain)
+        Path(sys.argv[2], f"{quote(f'{library}@{version}', '@')[:180]}.{number}.{content[:16]}.json").write_bytes(plain)
 sys.exit("\n".join(faults) or 0)

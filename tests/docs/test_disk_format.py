@@ -10,14 +10,19 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.catalogue import list_versions
+from models.rows import StoredVersion
 from storage.engine import Engine, Options
+from storage.events import Event, LatestHeld, Removed, Restored, append_events
 from storage.index import read_index
 from storage.intake import Incoming, incoming
 from storage.journal import append_journal
@@ -279,3 +284,53 @@ def test_the_reader_leaves_out_a_record_that_the_journal_calls_void(tmp_path: Pa
         record = next(json.loads(line)["version"] for line in index.read_bytes().splitlines() if b'"version":{' in line)
         append_journal(engine.folder.journal, [{"void": {key: record[key] for key in ("version", "stored_at", "library_id")}}])
     assert read(tmp_path) == (0, [], "")
+
+
+def at(seconds: int) -> datetime:
+    """A time after every store of a test."""
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def test_the_reader_leaves_out_what_is_removed_and_no_number_is_given_twice(tmp_path: Path) -> None:
+    def stored(engine: Engine, body: int) -> datetime:
+        engine.store([document("/a/b", "1.0", body)])
+        return engine.find("/a/b", "1.0").created_at
+
+    with Engine(tmp_path).create() as engine:
+        first, second = stored(engine, 1), stored(engine, 2)
+        journal = engine.folder.journal
+        append_events(journal, [Removed("/a/b", "1.0", second, 2, datetime.now(UTC), "schedule")])
+        assert [row[2] for row in read(tmp_path)[1]] == ["1"]
+        stored(engine, 3)
+        assert [row[2] for row in read(tmp_path)[1]] == ["1", "3"]
+        append_events(journal, [Restored("/a/b", "1.0", second, 2, at(1), "person:ada")])
+        assert [row[2] for row in read(tmp_path)[1]] == ["1", "2", "3"]
+        append_events(journal, [Removed("/a/b", "1.0", first, 1, at(2), "schedule")])
+        for name in ("", ".index"):
+            place = versions_of(engine)[0].place
+            Path(f"{engine.folder.segment(place.segment_sha256)}{name}").unlink()
+        assert [row[2] for row in read(tmp_path)[1]] == ["2", "3"], "the first record is gone from the disk"
+
+
+def versions_of(engine: Engine) -> list[StoredVersion]:
+    with engine.database.read() as connection:
+        return sorted(list_versions(connection, history=True), key=lambda one: one.revision)
+
+
+def test_the_reader_says_what_latest_means_by_hand(tmp_path: Path) -> None:
+    with Engine(tmp_path).create() as engine:
+        engine.store([document("/a/b", "1.0", 1), document("/a/b", "2.0", 2)])
+        append_events(engine.folder.journal, [LatestHeld("/a/b", "1.0", at(1), "person:ada")])
+        assert [row[1] for row in read(tmp_path)[1] if row[4:] == ["latest by hand"]] == ["1.0"]
+        append_events(engine.folder.journal, [LatestHeld("/a/b", None, at(2), "person:ada")])
+        assert not any(row[4:] for row in read(tmp_path)[1])
+
+
+def test_the_page_lists_every_kind_of_entry_with_its_fields() -> None:
+    section = PAGE.read_text("utf-8").partition("| Kind | Fields |")[2].partition("\n\n")[0]
+    rows = [[re.findall(r"`(\w+)`", cell) for cell in row.split("|")[1:3]] for row in section.splitlines()[2:]]
+    listed = {kind: set(names) for kinds, names in rows for kind in kinds}
+    listed["restored"] = listed["removed"]
+    told = {kind.key: {field.name for field in fields(kind)} for kind in get_args(Event)}
+    assert {kind: listed.get(kind) for kind in told} == told
+    assert listed.keys() - told.keys() == {"version", "torn"}

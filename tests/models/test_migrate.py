@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from models import tables
+from models import tables, upkeep_tables
 from models.database import Database
 from models.migrate import HEAD, check_revision, current_revision, upgrade
 from strongroom.errors import DataFolderError
@@ -18,7 +18,8 @@ from tests.support.crash import start_child, wait_for
 
 
 def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
-    assert tables.Library.__tablename__ in SQLModel.metadata.tables
+    kinds = (tables.Library, upkeep_tables.Audit)
+    assert {kind.__tablename__ for kind in kinds} <= SQLModel.metadata.tables.keys()
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, SQLModel.metadata) == []
