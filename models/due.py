@@ -37,13 +37,14 @@ def running_jobs(connection: Connection) -> list[JobRow]:
 
 
 def take_back(connection: Connection, rows: Iterable[JobRow], fate: Callable[[JobRow], Fate], now: datetime) -> list[JobRow]:
-    """Take these leases from their holders and have their jobs sent at once; return those that were still held.
+    """Take these leases from their holders and have their jobs sent at once; return those that were still held, and not renewed.
 
     The token grows, so that a holder that was only frozen can commit nothing when it wakes. The first retry has no back-off.
     """
     taken: list[JobRow] = []
     for row in rows:
-        held = (_JOB.c.job_id == row.job_id) & (_JOB.c.token == row.token) & (_JOB.c.state == "running")
+        as_seen = (_JOB.c.token == row.token) & (_JOB.c.renewals == row.renewals)
+        held = (_JOB.c.job_id == row.job_id) & as_seen & (_JOB.c.state == "running")
         values = {"state": "queued", "owner": "", "token": _JOB.c.token + 1, "due_at": now, "sent_at": now}
         if fate(row) == "stopped":
             values["attempts"] = _JOB.c.attempts - 1

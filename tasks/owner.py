@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -81,6 +82,21 @@ class Presence:
             return "alive"
         return "stopped" if _is_name(worker) and (self._folder / f"{worker}{LEAVING}").exists() else "dead"
 
+    def kill_frozen_sibling(self, owner: str) -> bool:
+        """Kill the process of that run, if it is one of the same worker's pool: the pool then starts another in its place.
+
+        Its lease was taken from it, so it can do nothing any more, and would keep a slot for ever. What cannot be told for
+        certain to be a sibling (another worker, host or system without /proc) is left alone.
+        """
+        _host, pid, worker, lock, _number = (["", "", "", "", *owner.rsplit(":", 4)])[-5:]
+        if worker != self._worker or not worker or lock == self._lock or not pid.isdecimal():
+            return False
+        if not _is_held(self._folder / lock) or _parent_of(int(pid)) != os.getppid():
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+        return True
+
     def close(self) -> None:
         """Leave, as the end of the process would."""
         os.close(self._descriptor)
@@ -96,6 +112,12 @@ class Presence:
 def new_name() -> str:
     """Return a name that nobody else has, for a worker."""
     return secrets.token_hex(8)
+
+
+def _parent_of(pid: int) -> int | None:
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])  # proc(5): ppid
+    return None
 
 
 def _is_name(text: str) -> bool:

@@ -43,7 +43,11 @@ def take_back_leases(services: Services, watch: Watch) -> int:
         return 0
     with services.database.write("ledger") as connection:
         lost = [row for row in rows if row.job_id in gone]
-        return len(take_back(connection, lost, lambda row: gone[row.job_id], datetime.now(UTC)))
+        taken = take_back(connection, lost, lambda row: gone[row.job_id], datetime.now(UTC))
+    for owner in sorted({row.owner for row in taken}):
+        if services.presence.kill_frozen_sibling(owner):
+            log.warning("a process of this worker was frozen and is replaced", owner=owner)
+    return len(taken)
 
 
 def run_reconcile(services: Services) -> int:

@@ -18,7 +18,7 @@ from models.due import (
     take_due,
     take_lost,
 )
-from models.leases import Fate, postpone_job, take_leases
+from models.leases import Fate, postpone_job, renew_leases, take_leases
 from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
 from tests.support.catalogue import START
 
@@ -72,6 +72,14 @@ def test_a_lease_is_taken_back_once(database: Database) -> None:
     assert _take_back(database, rows) == []
     _run(database, "one", owner="b")
     assert _take_back(database, rows) == [], "somebody else holds it now"
+
+
+def test_a_lease_that_was_renewed_meanwhile_is_not_taken_back(database: Database) -> None:
+    rows = list(_run(database, "one").values())
+    with database.write() as connection:
+        renew_leases(connection, ["a"], {}, START)
+    assert _take_back(database, rows) == []
+    assert _job(database, "one").state == "running"
 
 
 def test_what_was_stopped_by_its_operator_was_not_tried(database: Database) -> None:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tasks.owner import Presence, mark_leaving, this_process
 
@@ -84,6 +87,44 @@ def test_runs_are_known_by_their_age(tmp_path: Path) -> None:
         assert presence.runs_older_than(0.0) == [owner]
         assert presence.runs_older_than(60.0) == []
     assert presence.runs_older_than(0.0) == []
+    presence.close()
+
+
+def _fork(run: Callable[[], object]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run()
+        finally:
+            os._exit(0)
+    return pid
+
+
+@pytest.mark.parametrize(("worker", "killed"), [("worker1", True), ("worker2", False)])
+def test_only_a_frozen_sibling_is_killed(tmp_path: Path, worker: str, killed: bool) -> None:
+    read, write = os.pipe()
+
+    def hold() -> None:
+        with Presence(tmp_path, this_process(), "worker1").at_work() as owner:
+            os.write(write, owner.encode())
+            signal.pause()
+
+    frozen = _fork(hold)
+    owner = os.read(read, 200).decode()
+    os.kill(frozen, signal.SIGSTOP)
+    one = _fork(lambda: os.write(write, b"%d" % Presence(tmp_path, this_process(), worker).kill_frozen_sibling(owner)))
+    os.waitpid(one, 0)
+    assert os.read(read, 10) == b"%d" % killed
+    os.kill(frozen, signal.SIGKILL)
+    os.waitpid(frozen, 0)
+    os.close(read)
+    os.close(write)
+
+
+def test_a_name_of_ours_that_another_process_has_by_now_kills_nobody(tmp_path: Path) -> None:
+    presence = Presence(tmp_path, "me:1", "worker1")
+    for owner in ("", "a:1:worker1:0123456789abcdef:1", f"a:{os.getpid()}:worker1:0123456789abcdef:1", "a:x:worker1:y:1"):
+        assert not presence.kill_frozen_sibling(owner)
     presence.close()
 
 
