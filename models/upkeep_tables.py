@@ -11,6 +11,7 @@ from sqlmodel import Field, SQLModel
 from models.columns import BYTES, JSON, TEXT, TIME
 
 _OPEN = text("closed_at IS NULL")
+_IN_TREE = text("in_tree")
 
 
 class RemovedVersion(SQLModel, table=True):
@@ -18,13 +19,15 @@ class RemovedVersion(SQLModel, table=True):
 
     Until ``purged_at`` it can be restored, and its content is needed as much as a version's. Afterwards a row stays only where
     it has the highest revision number of its version: that number is never given again, or a rebuild would number otherwise.
+    ``in_tree``: the tree still shows it.
     """
 
     __tablename__ = "removed_version"
     __table_args__ = (
         UniqueConstraint("file_path", "revision", name="removed_revision"),
         Index("removed_by_library", "library_id", "version", "revision"),
-        Index("removed_by_time", "removed_at"),
+        Index("removed_by_time", "purged_at", "removed_at"),
+        Index("removed_in_tree", "version_id", sqlite_where=_IN_TREE, postgresql_where=_IN_TREE),
     )
 
     version_id: str = Field(primary_key=True, sa_type=TEXT)

@@ -15,6 +15,7 @@ _BYTES = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TIME = sa.DateTime(timezone=True)
 _OPEN = sa.text("closed_at IS NULL")
 _SUSPECT = sa.text("suspect")
+_IN_TREE = sa.text("in_tree")
 
 
 def _texts(*names: str, primary_key: bool = False) -> list[sa.Column[str]]:
@@ -76,7 +77,8 @@ def _make_removed_version() -> None:
     op.create_index("ix_removed_version_content_sha256", "removed_version", ["content_sha256"])
     op.create_index("ix_removed_version_plan_id", "removed_version", ["plan_id"])
     op.create_index("removed_by_library", "removed_version", ["library_id", "version", "revision"])
-    op.create_index("removed_by_time", "removed_version", ["removed_at"])
+    op.create_index("removed_by_time", "removed_version", ["purged_at", "removed_at"])
+    op.create_index("removed_in_tree", "removed_version", ["version_id"], sqlite_where=_IN_TREE, postgresql_where=_IN_TREE)
 
 
 def _make_pins_and_labels() -> None:
