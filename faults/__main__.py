@@ -37,6 +37,7 @@ def main() -> None:
     options.add_argument("--short", action="store_true", help="the sizes of the short cut that is part of the tests")
     options.add_argument("--jobs", type=int, help="store jobs of the storm")
     options.add_argument("--trials", type=int, help="workers killed with a job in hand")
+    options.add_argument("--freezes", type=int, help="workers frozen with a job in hand")
     options.add_argument("--slots", type=int, help="simulated slots")
     options.add_argument("--history", type=int, help="rows of the job history")
     options.add_argument("--keep", action="store_true", default=None, help="leave the data folders, to be looked at")
@@ -69,9 +70,7 @@ def run(names: Sequence[str], sizes: Sizes, seed: int) -> list[Row]:
 
 
 def _sizes(asked: argparse.Namespace) -> Sizes:
-    given = {
-        name: getattr(asked, name) for name in ("jobs", "trials", "slots", "history", "keep") if getattr(asked, name) is not None
-    }
+    given = {name: value for name, value in vars(asked).items() if name in Sizes.__slots__ and value is not None}
     return replace(SHORT if asked.short else LONG, **given)
 
 

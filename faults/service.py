@@ -30,7 +30,7 @@ class Service:
         self.data = data
         inherited = os.environ.items()  # noqa: TID251  # the suite is a composition root of its own
         own = {name: value for name, value in inherited if not name.startswith(_FOREIGN)}
-        self._environment = {**own, **settings, "STRONGROOM_DATA_DIR": str(data)}
+        self.environment = {**own, **settings, "STRONGROOM_DATA_DIR": str(data)}
         self._command = ["-m", "faults.up", app] if app else ["-m", "workers", "up", "--quiet"]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -40,7 +40,7 @@ class Service:
             self._process = subprocess.Popen(
                 [sys.executable, *self._command],
                 cwd=CHECKOUT,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -94,7 +94,7 @@ class Service:
     def command(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """Run a command on its data folder."""
         command = [sys.executable, "-m", "workers", *words]
-        return subprocess.run(command, cwd=CHECKOUT, env=self._environment, capture_output=True, check=False)
+        return subprocess.run(command, cwd=CHECKOUT, env=self.environment, capture_output=True, check=False)
 
 
 @contextmanager
