@@ -6,33 +6,32 @@ content in one step. ``latest`` is a link to a version.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 from models.catalogue import list_libraries, mark_in_tree, outside_tree, still_current
 from models.database import Database
+from models.history import current_versions
+from models.removal import mark_hidden, still_shown
 from models.rows import LibraryRow, StoredVersion
 from storage.generation import as_json, library_metadata, write_generation
 from storage.layout import DataFolder
 from storage.paths import LATEST, encode_component
 from storage.tidy import mark_superseded
+from storage.treesync import GENERATIONS, sync_file_system, sync_folders
 from strongroom import durable
 from strongroom.errors import IntegrityError
 
 Mode = Literal["all", "latest", "none"]
 MODES: tuple[Mode, ...] = ("all", "latest", "none")
-GENERATIONS = ".generations"
 CATCH_UP_VERSIONS = 500
 """Versions that are shown with one barrier."""
-SYNCED_ONE_BY_ONE = 8
-"""Libraries. Measured: one version takes 0.7 to 2.8 ms so, 2 to 4.4 ms with a barrier over the whole file system."""
 
 
 class Tree:
@@ -46,8 +45,10 @@ class Tree:
     def catch_up(self) -> int:
         """Show every version that the catalogue has and the tree has not; return how many. What is damaged is passed over.
 
-        Returns 0 at once when another process is at it: that one sees what was committed meanwhile.
+        What was removed is hidden first. Returns 0 at once when another process is at it: that one sees what was committed
+        meanwhile.
         """
+        self.hide()
         shown = 0
         passed_over: set[str] = set()
         # Looked at without the lock, too: what is committed between the last look and the unlocking belongs to somebody.
@@ -89,6 +90,22 @@ class Tree:
             mark_in_tree(connection, done)
         return done
 
+    def hide(self) -> int:
+        """Take what was removed out of the tree; return how many versions that were. Their files go after the grace period.
+
+        Raises:
+            DiskFull, TransientIO, PermissionRefused: the operating system refused; calling again goes on with it.
+        """
+        hidden = 0
+        while removed := self._to_hide():
+            if self._mode != "none":
+                with durable.os_errors("cannot write the tree"):
+                    self._hide_all({path: library_id for _, library_id, path in removed})
+            with self._database.write("tree") as connection:
+                mark_hidden(connection, [version_id for version_id, _, _ in removed])
+            hidden += len(removed)
+        return hidden
+
     def lag(self) -> int:
         """Return how many versions the tree does not show yet; 1,000 stands for that or more."""
         if self._mode == "none":
@@ -104,7 +121,7 @@ class Tree:
         return [one for one in versions if one.version_id not in passed_over][:CATCH_UP_VERSIONS]
 
     def _switch_all(self, versions: Sequence[StoredVersion], made: Sequence[tuple[StoredVersion, Path]]) -> None:
-        _sync_file_system(self._folder.documentation)
+        sync_file_system(self._folder.documentation)
         with self._lock("tree.switch.lock", wait=True):
             # What another process committed and showed meanwhile must not be switched back.
             with self._database.read() as connection:
@@ -115,18 +132,23 @@ class Tree:
                     self._switch(one, part)
             for library in libraries:
                 self._show_library(library)
-        self._sync_folders({encode_component(library.library_id) for library in libraries})
+        sync_folders(self._folder.documentation, {encode_component(library.library_id) for library in libraries})
 
-    def _sync_folders(self, libraries: set[str]) -> None:
-        """Make the switched links durable. A few folders by themselves: the whole file system may have much else to write."""
-        if len(libraries) > SYNCED_ONE_BY_ONE:
-            _sync_file_system(self._folder.documentation)
-            return
-        for library in libraries:
-            for folder in (library, f"{library}/{GENERATIONS}"):
-                if (self._folder.documentation / folder).is_dir():
-                    durable.fsync_folder(self._folder.documentation / folder, "tree")
-        durable.fsync_folder(self._folder.documentation, "tree")
+    def _to_hide(self) -> list[tuple[str, str, str]]:
+        with self._database.read() as connection:
+            return still_shown(connection, CATCH_UP_VERSIONS)
+
+    def _hide_all(self, removed: Mapping[str, str]) -> None:
+        """Take versions, given by path and library, out of the tree, but not those that were stored anew meanwhile."""
+        with self._lock("tree.switch.lock", wait=True):
+            with self._database.read() as connection:
+                current = current_versions(connection, removed)
+                libraries = list(list_libraries(connection, sorted(set(removed.values()))))
+            for path in sorted(removed.keys() - current.keys()):
+                self._hide((self._folder.root / path).parent)
+            for library in libraries:
+                self._show_library(library)
+        sync_folders(self._folder.documentation, {encode_component(library.library_id) for library in libraries})
 
     def _switch(self, one: StoredVersion, part: Path) -> None:
         link = (self._folder.root / one.file_path).parent
@@ -144,17 +166,24 @@ class Tree:
         latest = encode_component(library.latest_version)
         folder.mkdir(parents=True, exist_ok=True)
         self._replace_file(folder / "metadata.json", as_json(library_metadata(library)))
-        if (folder / latest).is_symlink():
+        if not library.total_versions:
+            self._hide(folder / LATEST)
+        elif (folder / latest).is_symlink():
             self._relink(folder / LATEST, latest)
             if self._mode == "latest":
                 self._hide_others(folder, {latest, LATEST})
 
     def _hide_others(self, folder: Path, shown: set[str]) -> None:
         for link in folder.iterdir():
-            old = _target(link)
-            if old is not None and link.name not in shown and not link.name.startswith("."):
-                durable.step("tree: hide")
-                link.unlink()
+            if link.name not in shown and not link.name.startswith("."):
+                self._hide(link)
+
+    def _hide(self, link: Path) -> None:
+        old = _target(link)
+        if old is not None:
+            durable.step("tree: hide")
+            link.unlink()
+            if link.name != LATEST:
                 mark_superseded(self._folder, old)
 
     def _replace_file(self, path: Path, data: bytes) -> None:
@@ -199,18 +228,3 @@ class Tree:
 
 def _target(link: Path) -> Path | None:
     return link.parent / link.readlink() if link.is_symlink() else None
-
-
-def _sync_file_system(folder: Path) -> None:
-    """Make everything written to this file system durable: one barrier in place of an fsync a file (syncfs(2))."""
-    durable.step("tree: sync")
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-        if syncfs is None:  # not Linux
-            os.sync()
-        elif syncfs(descriptor) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
-    finally:
-        os.close(descriptor)

@@ -134,6 +134,13 @@ class VersionExists(InvalidRequest):
     default_hint = "Store it under another version, or drop --if-exists refuse to add a revision."
 
 
+class StalePlan(InvalidRequest):
+    """What a plan was made from has changed since: carrying it out would do what nobody was shown."""
+
+    code = "stale_plan"
+    default_hint = "Look at the new plan with `strongroom cleanup`, then apply that."
+
+
 class NotFound(StorageError):
     """No such library, version or job."""
 

@@ -1,0 +1,159 @@
+"""Removal: a cleanup plan is carried out, or undone. No file is touched here: bytes go by the sweep, when nothing can come back.
+
+The order is the promise: a note of what is about to change (storage/pending.py), the journal, then one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from models.database import Database
+from models.removal import Gone, remove_revisions, restorable, restore_revisions, write_audit
+from models.revisions import find_revisions
+from storage.cleanup import LibraryPlan, Plan, is_as_planned
+from storage.events import append_events
+from storage.layout import DataFolder
+from storage.pending import MOMENT, as_removed, as_restored, changing, noted
+from strongroom.errors import NotFound, StalePlan
+
+PORTION = 2000
+"""Revisions of one commit: whole libraries are taken together until there are so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a cleanup removed, or what undoing one brought back. ``versions``: as a whole or in part."""
+
+    plan_id: str
+    revisions: int = 0
+    versions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes something, and when. ``by`` is ``person:NAME``, ``schedule`` or ``producer:NAME``."""
+
+    by: str
+    now: datetime
+
+
+Record = Callable[[Connection, Done], None]
+"""Called inside the last commit, to write the caller's own rows (a job's outcome) together with it."""
+
+
+class Removal:
+    """Carries out plans on one data folder. Any number of processes may: one at a time changes something."""
+
+    def __init__(self, folder: DataFolder, database: Database) -> None:
+        self._folder = folder
+        self._database = database
+
+    def apply(self, plan: Plan, actor: Actor, record: Record | None = None) -> Done:
+        """Remove what a plan says; on return that is durable. The bytes stay until the grace period is over.
+
+        Some 2,000 revisions go with one commit, all of them or none. A larger plan goes by whole libraries.
+
+        Raises:
+            StalePlan: what the plan was made from has changed since; nothing was removed, unless the plan is a large one.
+            Transient: what waiting can heal; likewise.
+        """
+        done = Done(plan.plan_id)
+        with changing(self._folder, self._database, actor.now):
+            with self._database.read() as connection:
+                _refuse_stale(connection, plan.libraries)
+            parts = list(_parts(plan.libraries))
+            for number, part in enumerate(parts, 1):
+                done = self._remove(part, actor, done, record if number == len(parts) else None)
+        return done
+
+    def undo(self, plan_id: str, actor: Actor) -> Done:
+        """Bring back what a plan removed and what has not been purged; on return that is durable.
+
+        A version that was stored anew meanwhile keeps what it has and gets its older revisions back.
+
+        Raises:
+            NotFound: there is no such plan, it was undone before, or its grace period is over.
+            Transient: what waiting can heal.
+        """
+        with changing(self._folder, self._database, actor.now):
+            with self._database.read() as connection:
+                removed = restorable(connection, plan_id)
+            if not removed:
+                raise NotFound(f"Nothing that the plan {plan_id} removed can be brought back.", _NOT_UNDONE)
+            for start in range(0, len(removed), PORTION):
+                self._restore(removed[start : start + PORTION], plan_id, actor)
+        return Done(plan_id, len(removed), _versions(removed))
+
+    def _remove(self, part: Sequence[LibraryPlan], actor: Actor, before: Done, record: Record | None) -> Done:
+        going = {one.version_id: one for library in part for one in library.going}
+        with self._database.read() as connection:
+            known = find_revisions(connection, going)
+        # Later than what it removes, whatever the clocks did: a rebuild goes by these times.
+        at = max([actor.now, *(one.stored_at + MOMENT for one in known)])
+        with noted(self._folder, self._database, going, at):
+            planned = [
+                Gone(one.version_id, one.library_id, one.version, one.revision, one.stored_at, at, actor.by, why, before.plan_id)
+                for one, why in ((one, going[one.version_id].why) for one in known)
+            ]
+            append_events(self._folder.journal, [as_removed(one, at) for one in planned])
+            with self._database.write("removal") as connection:
+                _refuse_stale(connection, part)
+                gone = remove_revisions(connection, list(going.values()), at, actor.by, before.plan_id)
+                write_audit(connection, "removed", gone, at, actor.by, before.plan_id)
+                done = Done(before.plan_id, before.revisions + len(gone), before.versions + _versions(gone))
+                if record is not None:
+                    record(connection, done)
+        return done
+
+    def _restore(self, removed: Sequence[Gone], plan_id: str, actor: Actor) -> None:
+        at = max([actor.now, *(one.removed_at + MOMENT for one in removed)])
+        ids = [one.version_id for one in removed]
+        with noted(self._folder, self._database, ids, at):
+            why = f"undo of {plan_id}"
+            append_events(self._folder.journal, [as_restored(one, at, actor.by, why, plan_id) for one in removed])
+            with self._database.write("removal") as connection:
+                restore_revisions(connection, ids)
+                audited = [replace(one, why=why) for one in removed]
+                write_audit(connection, "restored", audited, at, actor.by, plan_id)
+
+
+_NOT_UNDONE = (
+    "It was undone before, its grace period is over, or there is no such plan. `strongroom history` tells what was removed."
+)
+_AGAIN = "Something was stored, pinned or removed since: look at the new plan with `strongroom cleanup`, then apply that."
+
+
+def refuse_other(plan: Plan, plan_id: str) -> None:
+    """Make sure that a plan is the one that somebody was shown.
+
+    Raises:
+        StalePlan: it is another one by now.
+    """
+    if plan.plan_id != plan_id:
+        raise StalePlan(f"The plan {plan_id} is not up to date: it would be {plan.plan_id} now.", _AGAIN)
+
+
+def _refuse_stale(connection: Connection, libraries: Sequence[LibraryPlan]) -> None:
+    for library in libraries:
+        if library.going and not is_as_planned(connection, library):
+            raise StalePlan(f"{library.library_id} has changed since the plan was made.", _AGAIN)
+
+
+def _parts(libraries: Sequence[LibraryPlan]) -> Iterator[list[LibraryPlan]]:
+    part: list[LibraryPlan] = []
+    for library in libraries:
+        if library.going:
+            part.append(library)
+        if sum(len(one.going) for one in part) >= PORTION:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _versions(revisions: Sequence[Gone]) -> int:
+    return len({(one.library_id, one.version) for one in revisions})
