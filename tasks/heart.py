@@ -55,6 +55,7 @@ class Heart:
 
     def beat(self) -> None:
         """Renew what this process has held for a while, all of it in one transaction."""
+        self._services.presence.deny()
         owners = self._services.presence.runs_older_than(RENEWAL.total_seconds())
         if owners and time.monotonic() - self._renewed >= RENEWAL.total_seconds() - BEAT_S / 2:
             with self._services.database.write("heartbeat") as connection:
@@ -67,6 +68,8 @@ class Heart:
         Returns whether this one sent.
         """
         taken = take_back_leases(self._services, self._watch)
+        for owner in self._services.presence.kill_frozen_siblings():
+            log.warning("a process of this worker was frozen and is replaced", owner=owner)
         if not taken and self._is_done():
             return False
         sent = run_reconcile(self._services)

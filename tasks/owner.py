@@ -21,6 +21,7 @@ from pathlib import Path
 from models.leases import Fate
 
 LEAVING = ".leaving"
+FROZEN = ".frozen"
 _FORGOTTEN_AFTER_S = 24 * 3600.0
 
 
@@ -82,16 +83,35 @@ class Presence:
             return "alive"
         return "stopped" if _is_name(worker) and (self._folder / f"{worker}{LEAVING}").exists() else "dead"
 
-    def kill_frozen_sibling(self, owner: str) -> bool:
-        """Kill the process of that run, if it is one of the same worker's pool: the pool then starts another in its place.
+    def accuse(self, owner: str) -> None:
+        """Note that this run's process did not renew what it held, and holds it no more."""
+        lock = (["", *owner.split(":")])[-2]
+        if self.is_alive(owner) and lock != self._lock:
+            (self._folder / f"{lock}{FROZEN}").write_text(owner, "utf-8")
 
-        Its lease was taken from it, so it can do nothing any more, and would keep a slot for ever. What cannot be told for
-        certain to be a sibling (another worker, host or system without /proc) is left alone.
+    def deny(self) -> None:
+        """Take back what others noted of this process: it goes on."""
+        (self._folder / f"{self._lock}{FROZEN}").unlink(missing_ok=True)
+
+    def kill_frozen_siblings(self) -> list[str]:
+        """Kill the processes of this worker's pool that are noted to be frozen; return their runs. The pool starts others.
+
+        Their leases were taken from them, so they can do nothing any more, and would keep a slot for ever. What cannot be told
+        for certain to be a sibling (another worker's, another host's, a system without /proc) is left alone.
         """
-        _host, pid, worker, lock, _number = (["", "", "", "", *owner.rsplit(":", 4)])[-5:]
-        if worker != self._worker or not worker or lock == self._lock or not pid.isdecimal():
-            return False
-        if not _is_held(self._folder / lock) or _parent_of(int(pid)) != os.getppid():
+        killed: list[str] = []
+        for path in self._folder.glob(f"*{FROZEN}"):
+            with suppress(FileNotFoundError):
+                owner = path.read_text("utf-8")
+                if not _is_held(path.with_suffix("")):
+                    path.unlink()
+                elif path.stem != self._lock and self._kill_sibling(owner):
+                    killed.append(owner)
+        return killed
+
+    def _kill_sibling(self, owner: str) -> bool:
+        pid, worker = (["", "", "", "", *owner.split(":")])[-4:-2]
+        if not worker or worker != self._worker or not pid.isdecimal() or _parent_of(int(pid)) != os.getppid():
             return False
         with suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
@@ -103,7 +123,7 @@ class Presence:
 
     def _forget_the_dead(self) -> None:
         for path in self._folder.iterdir():
-            if path.suffix == LEAVING:
+            if path.suffix in {LEAVING, FROZEN}:
                 _remove_when_old(path)
             elif path.name != self._lock:
                 _remove_unless_held(path)

@@ -44,9 +44,8 @@ def take_back_leases(services: Services, watch: Watch) -> int:
     with services.database.write("ledger") as connection:
         lost = [row for row in rows if row.job_id in gone]
         taken = take_back(connection, lost, lambda row: gone[row.job_id], datetime.now(UTC))
-    for owner in sorted({row.owner for row in taken}):
-        if services.presence.kill_frozen_sibling(owner):
-            log.warning("a process of this worker was frozen and is replaced", owner=owner)
+    for owner in {row.owner for row in taken}:
+        services.presence.accuse(owner)
     return len(taken)
 
 

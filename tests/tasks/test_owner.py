@@ -101,7 +101,7 @@ def _fork(run: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize(("worker", "killed"), [("worker1", True), ("worker2", False)])
-def test_only_a_frozen_sibling_is_killed(tmp_path: Path, worker: str, killed: bool) -> None:
+def test_only_a_sibling_that_others_call_frozen_is_killed(tmp_path: Path, worker: str, killed: bool) -> None:
     read, write = os.pipe()
 
     def hold() -> None:
@@ -109,22 +109,44 @@ def test_only_a_frozen_sibling_is_killed(tmp_path: Path, worker: str, killed: bo
             os.write(write, owner.encode())
             signal.pause()
 
+    def look() -> None:
+        presence = Presence(tmp_path, this_process(), worker)
+        os.write(write, repr(presence.kill_frozen_siblings()).encode())
+
     frozen = _fork(hold)
     owner = os.read(read, 200).decode()
     os.kill(frozen, signal.SIGSTOP)
-    one = _fork(lambda: os.write(write, b"%d" % Presence(tmp_path, this_process(), worker).kill_frozen_sibling(owner)))
-    os.waitpid(one, 0)
-    assert os.read(read, 10) == b"%d" % killed
+    os.waitpid(_fork(look), 0)
+    assert os.read(read, 200) == b"[]", "nobody called it frozen yet"
+    accuser = Presence(tmp_path, "other:1", "worker3")
+    accuser.accuse(owner)
+    os.waitpid(_fork(look), 0)
+    assert os.read(read, 200).decode() == repr([owner] if killed else [])
     os.kill(frozen, signal.SIGKILL)
     os.waitpid(frozen, 0)
+    accuser.kill_frozen_siblings()
+    assert not list(tmp_path.glob("*.frozen")), "the note goes with the process"
+    accuser.close()
     os.close(read)
     os.close(write)
 
 
-def test_a_name_of_ours_that_another_process_has_by_now_kills_nobody(tmp_path: Path) -> None:
+def test_a_process_that_goes_on_takes_back_what_was_noted_of_it(tmp_path: Path) -> None:
+    one, other = Presence(tmp_path, this_process(), "worker1"), Presence(tmp_path, "b:1", "worker1")
+    with one.at_work() as owner:
+        other.accuse(owner)
+        one.deny()
+        assert other.kill_frozen_siblings() == []
+    one.close()
+    other.close()
+
+
+def test_nobody_is_killed_for_a_name(tmp_path: Path) -> None:
     presence = Presence(tmp_path, "me:1", "worker1")
-    for owner in ("", "a:1:worker1:0123456789abcdef:1", f"a:{os.getpid()}:worker1:0123456789abcdef:1", "a:x:worker1:y:1"):
-        assert not presence.kill_frozen_sibling(owner)
+    for owner in ("a:1:worker1:0123456789abcdef:1", f"a:{os.getpid()}:worker1:0123456789abcdef:1", "a:x:worker1:y:1", "::::"):
+        presence.accuse(owner)
+        (tmp_path / "0123456789abcdef.frozen").write_text(owner)
+        assert presence.kill_frozen_siblings() == []
     presence.close()
 
 
