@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from models.parts import in_parts
@@ -22,6 +22,8 @@ _KNOWN_PLACES = (  # built once: building it anew costs as much as a look-up of 
 )
 _FETCHED = 500  # rows held in memory of a long answer
 NEWEST_FIRST = (_VERSION.c.order_rank.desc(), _VERSION.c.order_key.desc(), _VERSION.c.created_at.desc())
+_IS_LATEST = or_(_LIBRARY.c.latest_held == "", _VERSION.c.version == _LIBRARY.c.latest_held)
+"""The first by NEWEST_FIRST for which this holds: the newest, unless a person named another version."""
 _ONE_BY_ONE = (_VERSION.c.version_id, _OBJECT.c.object_id.desc())
 """Keeps the places of one version together, the newest first: it was written because the others are worse or damaged."""
 
@@ -38,7 +40,7 @@ def find_version(connection: Connection, library_id: str, file_path: str | None 
     """Return the current revision of the version with this path in the tree; of the library's latest one without a path."""
     columns = _VERSION.c
     query = _versions(columns.library_id == library_id, columns.current)
-    query = query.order_by(*NEWEST_FIRST) if file_path is None else query.where(columns.file_path == file_path)
+    query = query.where(_IS_LATEST).order_by(*NEWEST_FIRST) if file_path is None else query.where(columns.file_path == file_path)
     row = connection.execute(query.order_by(*_ONE_BY_ONE).limit(1)).first()
     return _stored_version(row) if row else None
 
@@ -97,6 +99,12 @@ def segment_bytes(connection: Connection) -> int:
 def list_places(connection: Connection, segment_sha256: str) -> list[Place]:
     """Return the places that the catalogue knows in a segment."""
     return [Place(*row) for row in connection.execute(select(*_PLACE).where(_OBJECT.c.segment_sha256 == segment_sha256))]
+
+
+def places_of(connection: Connection, content_sha256: str) -> list[Place]:
+    """Return every place of a content, the newest first."""
+    query = select(*_PLACE).where(_OBJECT.c.content_sha256 == content_sha256).order_by(_OBJECT.c.object_id.desc())
+    return [Place(*row) for row in connection.execute(query)]
 
 
 def versions_without_place(connection: Connection) -> list[tuple[str, str, int]]:

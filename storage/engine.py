@@ -18,10 +18,13 @@ from storage.intake import Incoming, tree_path
 from storage.layout import DataFolder
 from storage.paths import LATEST
 from storage.read import read_content, stream_content
+from storage.rollback import Rollback, follow_newest, rollback
 from storage.store import Record, Storing
+from storage.trail import Actor, Archive
 from storage.tree import Mode, Tree
 from storage.treemode import adopt_mode, shown_mode
 from storage.verify import Progress, silent, verify
+from storage.versions import Changed
 from strongroom.contracts import DocumentReceipt, VerifyReceipt
 from strongroom.errors import IntegrityError, NotFound
 
@@ -68,6 +71,7 @@ class Engine:
         encoder = encoder_of(self.options.codec)
         self.database = Database(self.options.database_url or f"sqlite:///{self.folder.metadata / 'catalogue.db'}")
         self.tree = Tree(self.folder, self.database, self.options.tree)
+        self.archive = Archive(self.folder, self.database)
         self._storing = Storing(self.folder, self.database, encoder, self.options.limits)
 
     def create(self) -> Self:
@@ -110,11 +114,25 @@ class Engine:
     def show(self, receipts: Sequence[DocumentReceipt]) -> None:
         """Put the stored ones of a few documents into the tree now, without waiting for its turn."""
         stored = [one for one in receipts if one.status == "stored"]
-        paths = {tree_path(one.library_id, one.version) for one in stored if one.library_id and one.version}
+        self._show({tree_path(one.library_id, one.version) for one in stored if one.library_id and one.version})
+
+    def _show(self, paths: set[str]) -> None:
         if paths and self.options.tree != "none":
             with self.database.read() as connection:
                 versions = unshown(connection, paths)
             self.tree.show(versions)
+
+    def rollback(self, library_id: str, version: str, actor: Actor, to: int | None = None) -> Rollback:
+        """Go back to an older state, and show it in the tree; see ``storage.rollback.rollback``."""
+        done = rollback(self.archive, library_id, version, actor, to)
+        self._show({tree_path(library_id, done.version)})
+        return done
+
+    def follow_newest(self, library_id: str, actor: Actor) -> Changed:
+        """Have ``latest`` mean the newest version again, in the tree too; see ``storage.rollback.follow_newest``."""
+        done = follow_newest(self.archive, library_id, actor)
+        self._show({tree_path(library_id, done.version)})
+        return done
 
     def find(self, library_id: str, version: str | None = None) -> StoredVersion:
         """Return the current revision of a version; of the latest when ``version`` is None or ``latest``.
