@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from faults.book import accepted_files, opened
 from faults.senders import Sent
@@ -55,9 +56,17 @@ class Audit:
 
 
 def audit(service: Service, sent: Sequence[Sent]) -> Audit:
-    """Look at everything. The service may have stopped."""
+    """Look at everything, and ask the service's own commands. It may have stopped."""
+    found = compare(service.data, sent)
+    _wait_for_all(found, service)
+    _verify(found, service)
+    return found
+
+
+def compare(data: Path, sent: Sequence[Sent]) -> Audit:
+    """Compare what lies in a data folder with what its senders noted."""
     found = Audit(sum(one.said == "yes" for one in sent), sum(one.said != "yes" for one in sent))
-    with Engine(service.data).open() as engine:
+    with Engine(data).open() as engine:
         with engine.database.read() as connection:
             versions = list(list_versions(connection, history=True))
         _compare(found, versions, sent)
@@ -65,9 +74,8 @@ def audit(service: Service, sent: Sequence[Sent]) -> Audit:
         _read(found, engine, versions)
         if engine.totals().versions != len({(one.library_id, one.version) for one in versions}):
             found.complain("sums", f"the libraries' sums say {engine.totals().versions} versions")
-    _look_into_ledger(found, service, sent)
-    _take_receipts(found, service, sent)
-    _verify(found, service)
+    _look_into_ledger(found, data, sent)
+    _take_receipts(found, data, sent)
     return found
 
 
@@ -111,9 +119,9 @@ def _read(found: Audit, engine: Engine, versions: Iterable[StoredVersion]) -> No
             found.complain("unreadable", f"{one.library_id} {one.version} has another digest")
 
 
-def _look_into_ledger(found: Audit, service: Service, sent: Iterable[Sent]) -> None:
+def _look_into_ledger(found: Audit, data: Path, sent: Iterable[Sent]) -> None:
     accepted = {one.job_id for one in sent if one.said == "yes"}
-    with opened(service.data) as book:
+    with opened(data) as book:
         rows = book.every()
     states = {one.job_id: one.state for one in rows}
     found.repeated = sum(one.attempts > 1 for one in rows)
@@ -126,17 +134,24 @@ def _look_into_ledger(found: Audit, service: Service, sent: Iterable[Sent]) -> N
     strangers = len(states.keys() - accepted)
     if strangers > found.perhaps:
         found.complain("phantom jobs", f"{strangers} rows of jobs that nobody sent")
-    for what, count in (("in the inbox", accepted_files(service.data)), ("in inbox/failed", _kept(service))):
+    for what, count in (("in the inbox", accepted_files(data)), ("in inbox/failed", _kept(data))):
         if count:
             found.complain("left", f"{count} files {what}")
 
 
-def _kept(service: Service) -> int:
-    return sum(1 for _ in (service.data / "inbox" / "failed").glob("*.inbox"))
+def _wait_for_all(found: Audit, service: Service) -> None:
+    """Ask as any program would whether something is left to be done."""
+    done = service.command("jobs", "wait", "--all", "--timeout", "1")
+    if done.returncode != 0:
+        found.complain("left", f"`jobs wait --all` ends with {done.returncode}: {done.stderr.decode('utf-8', 'replace')[-300:]}")
 
 
-def _take_receipts(found: Audit, service: Service, sent: Iterable[Sent]) -> None:
-    with Client.of_service(service.data) as client:
+def _kept(data: Path) -> int:
+    return sum(1 for _ in (data / "inbox" / "failed").glob("*.inbox"))
+
+
+def _take_receipts(found: Audit, data: Path, sent: Iterable[Sent]) -> None:
+    with Client.of_service(data) as client:
         for one in sent:
             if one.receipt and one.said == "yes":
                 answer = client.wait(Ticket(one.job_id, (one.version,)), 1.0)

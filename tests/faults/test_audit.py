@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.audit import audit
+from faults.audit import audit, compare
 from faults.senders import Sent
 from faults.service import Service
 from storage.engine import Engine
@@ -59,36 +59,36 @@ def test_everything_that_was_accepted_and_stored_once_is_no_complaint(engine: En
     assert (found.accepted, found.perhaps, found.revisions, found.read) == (3, 1, 3, 3)
 
 
-def test_what_was_accepted_and_is_not_there_is_lost(engine: Engine, service: Service, data: Path) -> None:
+def test_what_was_accepted_and_is_not_there_is_lost(engine: Engine, data: Path) -> None:
     store(engine, document("1", "first"))
     enter(data, "job-0")
-    found = audit(service, [sent("job-0", "1", document("1", "first")), sent("job-1", "2", document("2", "lost"))])
+    found = compare(data, [sent("job-0", "1", document("1", "first")), sent("job-1", "2", document("2", "lost"))])
     assert (found.count("lost"), found.count("no row")) == (1, 1)
 
 
-def test_a_content_that_is_two_revisions_had_two_effects(engine: Engine, service: Service, data: Path) -> None:
+def test_a_content_that_is_two_revisions_had_two_effects(engine: Engine, data: Path) -> None:
     first, second = document("1", "first"), document("1", "second")
     for one in (first, second, first):
         store(engine, one)
     enter(data, "job-0")
     enter(data, "job-1")
-    found = audit(service, [sent("job-0", "1", first), sent("job-1", "1", second)])
+    found = compare(data, [sent("job-0", "1", first), sent("job-1", "1", second)])
     assert found.count("stored twice") == 1
 
 
-def test_what_nobody_sent_is_a_complaint(engine: Engine, service: Service, data: Path) -> None:
+def test_what_nobody_sent_is_a_complaint(engine: Engine, data: Path) -> None:
     store(engine, document("1", "first"))
     enter(data, "job-0")
-    found = audit(service, [])
+    found = compare(data, [])
     assert (found.count("never sent"), found.count("phantom jobs")) == (1, 1)
 
 
-def test_a_job_that_is_not_done_and_a_file_that_is_left_are_complaints(engine: Engine, service: Service, data: Path) -> None:
+def test_a_job_that_is_not_done_and_a_file_that_is_left_are_complaints(engine: Engine, data: Path) -> None:
     one = document("1", "first")
     store(engine, one)
     enter(data, "job-0", "quarantined")
     (data / "inbox" / "0123456789abcdef.inbox").touch()
-    found = audit(service, [sent("job-0", "1", one)])
+    found = compare(data, [sent("job-0", "1", one)])
     assert (found.count("job quarantined"), found.count("left")) == (1, 1)
 
 
@@ -107,10 +107,10 @@ def test_a_damaged_document_is_found_by_reading_and_by_verify(engine: Engine, se
     assert found.count("verify") >= 1
 
 
-def test_a_receipt_that_was_asked_for_and_not_given_is_a_complaint(engine: Engine, service: Service, data: Path) -> None:
+def test_a_receipt_that_was_asked_for_and_not_given_is_a_complaint(engine: Engine, data: Path) -> None:
     one = document("1", "first")
     store(engine, one)
     enter(data, "job-0")
     digest = hashlib.sha256(one).hexdigest()
-    found = audit(service, [Sent("job-0", "/a/b", "1", digest, "yes", receipt=True)])
+    found = compare(data, [Sent("job-0", "/a/b", "1", digest, "yes", receipt=True)])
     assert found.count("receipts") == 1
