@@ -20,6 +20,7 @@ from strongroom.errors import BrokerUnavailable, StorageError
 from tasks.reconcile import run_reconcile, take_back_leases
 from tasks.services import Services
 from tasks.watch import Watch
+from tasks.writer import StoppedWriter, is_of_this_service
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ class Heart:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._watch = Watch(services.database, services.presence)
+        self._writer = StoppedWriter(services.database)
         self._done = services.engine.folder.run / _DONE
         self._stopping = threading.Event()
         self._renewed = 0.0
@@ -54,7 +56,9 @@ class Heart:
             thread.join()
 
     def beat(self) -> None:
-        """Renew what this process has held for a while, all of it in one transaction."""
+        """Renew what this process has held for a while, all of it in one transaction; first see that nobody holds that up."""
+        if (writer := self._writer.kill(is_of_this_service)) is not None:
+            log.warning("a process that was frozen in the middle of a write is replaced", process=writer)
         self._services.presence.deny()
         owners = self._services.presence.runs_older_than(RENEWAL.total_seconds())
         if owners and time.monotonic() - self._renewed >= RENEWAL.total_seconds() - BEAT_S / 2:
