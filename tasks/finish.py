@@ -80,13 +80,14 @@ def _recall(services: Services, row: JobRow, accepted: Accepted) -> list[Documen
     for position, document in enumerate(accepted.documents):
         error = known.get(position)
         if error is None:
-            receipts.append(_recall_one(services, row, document))
+            receipts.append(recall(services, row, document))
         else:
             receipts.append(DocumentReceipt(name=document.name, status="failed", error=error))
     return receipts
 
 
-def _recall_one(services: Services, row: JobRow, document: Incoming) -> DocumentReceipt:
+def recall(services: Services, row: JobRow, document: Incoming) -> DocumentReceipt:
+    """Return what the receipt of a document said that this job stored before: found in the catalogue by its content."""
     try:
         named, content_sha256 = _recognise(document, services.engine.options.limits)
         with services.database.read() as connection:

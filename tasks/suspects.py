@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection
 
 from models.leases import note_suspects
 from models.ledger import JobRow
+from storage.intake import Incoming
 from strongroom.contracts import DocumentReceipt, ErrorInfo
 from strongroom.errors import Poisonous
 from strongroom.result import Problem
 from tasks.accepted import Accepted
 from tasks.ending import end_stored
+from tasks.finish import recall
 from tasks.retry import in_process
 from tasks.services import Services
 
@@ -21,9 +27,13 @@ DEATHS = 2
 
 @dataclass(slots=True)
 class Suspects:
-    """Which documents, by position, were at hand when a worker died, how often; and which one is at hand now."""
+    """What earlier attempts tell of a job's documents, by position.
+
+    How often each was at hand when a worker died; which one is at hand now; which ones are stored.
+    """
 
     deaths: Counter[int] = field(default_factory=Counter)
+    done: frozenset[int] = frozenset()
 
     @classmethod
     def after(cls, row: JobRow) -> Suspects:
@@ -32,21 +42,20 @@ class Suspects:
         deaths = Counter({int(position): count for position, count in said.get("deaths", {}).items()})
         if said.get("at") is not None:
             deaths[said["at"]] += 1
-        return cls(deaths)
+        return cls(deaths, frozenset(said.get("done", ())))
 
     def order(self, count: int) -> list[int]:
         """Return the positions of a job's documents, those that nobody died of first, each group in its own order."""
         return sorted(range(count), key=lambda position: (self.deaths[position], position))
 
-    def note(self, services: Services, row: JobRow, at: int | None) -> None:
-        """Write down what is at hand from now on; nothing, when the process got through."""
-        with services.database.write("ledger") as connection:
-            deaths = {str(position): count for position, count in self.deaths.items()}
-            note_suspects(connection, row.lease, {"at": at, "deaths": deaths})
+    def as_json(self, at: int | None) -> dict[str, Any]:
+        """Return what the ledger keeps, with what is at hand from now on; None when the process got through."""
+        said: dict[str, Any] = {"at": at, "deaths": {str(position): count for position, count in self.deaths.items()}}
+        return said | ({"done": sorted(self.done)} if self.done else {})
 
 
 def store_one_by_one(services: Services, row: JobRow, accepted: Accepted) -> list[DocumentReceipt]:
-    """Store each document with a commit of its own, then end the job. Those that were stored before answer ``unchanged``.
+    """Store each document with a commit of its own, then end the job. What an earlier attempt stored is not stored again.
 
     Raises:
         LeaseLost: somebody else does the job by now.
@@ -57,18 +66,39 @@ def store_one_by_one(services: Services, row: JobRow, accepted: Accepted) -> lis
     try:
         for position in suspects.order(len(accepted.documents)):
             document = accepted.documents[position]
-            if suspects.deaths[position] >= DEATHS:
+            if position in suspects.done:
+                receipts[position] = recall(services, row, document)
+            elif suspects.deaths[position] >= DEATHS:
                 receipts[position] = _poisonous(document.name, suspects.deaths[position])
-                continue
-            suspects.note(services, row, position)
-            receipts[position] = in_process(lambda document=document: services.engine.store([document]))[0]  # type: ignore[misc]
+            else:
+                receipts[position] = _store_one(services, row, document, position, suspects)
     except Exception:
-        suspects.note(services, row, None)  # an error is no death
+        _note(services, row, suspects, None)  # an error is no death
         raise
     told = [receipts[position] for position in range(len(receipts))]
     with services.database.write("ledger") as connection:
         end_stored(connection, row.lease, told)
     return told
+
+
+def _store_one(services: Services, row: JobRow, document: Incoming, position: int, suspects: Suspects) -> DocumentReceipt:
+    """Store a document under the job's lease; its commit says that it is stored, so that no later attempt does it again."""
+    stored = replace(suspects, done=suspects.done | {position})
+
+    def record(connection: Connection, receipts: Sequence[DocumentReceipt]) -> None:
+        now = suspects if receipts[0].status == "failed" else stored
+        note_suspects(connection, row.lease, now.as_json(None))
+
+    _note(services, row, suspects, position)
+    receipt = in_process(lambda: services.engine.store([document], record))[0]
+    if receipt.status != "failed":
+        suspects.done = stored.done
+    return receipt
+
+
+def _note(services: Services, row: JobRow, suspects: Suspects, at: int | None) -> None:
+    with services.database.write("ledger") as connection:
+        note_suspects(connection, row.lease, suspects.as_json(at))
 
 
 def _poisonous(name: str, deaths: int) -> DocumentReceipt:

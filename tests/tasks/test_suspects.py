@@ -7,8 +7,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from models.due import take_back
 from strongroom import durable
-from tests.support.desk import Desk, document, failing
+from tests.support.catalogue import START
+from tests.support.desk import Desk, document, failing, observed
 
 JOB = "job-00000001"
 POISON = "poison"
@@ -85,10 +87,48 @@ def test_a_death_by_chance_costs_no_document(root: Path, open_desk: Callable[...
     for at in (None, 2, 4):
         _die_at(root, at)
     desk = open_desk()
-    assert desk.job(JOB).suspects == {"at": 4, "deaths": {"2": 1}}
+    assert desk.job(JOB).suspects == {"at": 4, "deaths": {"2": 1}, "done": [0, 1, 3]}
     row = desk.run(JOB)
     assert (row.state, row.attempts) == ("done", 4)
     assert len(desk.revisions()) == 7
+
+
+def test_what_one_attempt_stored_is_not_stored_again_by_the_next(root: Path, open_desk: Callable[..., Desk]) -> None:
+    """Else it would come back over what another job stored in between."""
+    desk = open_desk()
+    _stage(desk)
+    desk.close()
+    for at in (None, 2):
+        _die_at(root, at)
+    desk = open_desk()
+    desk.stage("job-00000002", document(version="0.0", text="newer"))
+    desk.run("job-00000002")
+    row = desk.run(JOB)
+    assert (row.state, row.outcome) == ("done", {"stored": 5, "unchanged": 2, "failed": 0})
+    assert sorted((one.version, one.revision) for one in desk.revisions()) == [("0.0", 1), ("0.0", 2), *_first_of(range(1, 7))]
+
+
+def test_who_lost_the_lease_stores_not_even_one_of_many(root: Path, open_desk: Callable[..., Desk]) -> None:
+    """It was frozen between the look at its lease and the commit of a document; what it was about to store is stale by then."""
+    desk, other = open_desk(), open_desk(name="other:1")
+    _stage(desk)
+    _die_at(root, None)
+
+    def take_away(step: str) -> None:
+        row = desk.find(JOB)
+        if step == "segment: flush" and row is not None and (row.suspects or {}).get("at") == 2:
+            durable.step.observer = None
+            with other.engine.database.write() as connection:
+                take_back(connection, [row], lambda _row: "dead", START)
+
+    with observed(take_away):
+        row = desk.run(JOB)
+    assert (row.state, row.token) == ("queued", 3)
+    assert {one.version for one in desk.revisions()} == {"0.0", "1.0"}
+
+
+def _first_of(numbers: range) -> list[tuple[str, int]]:
+    return [(f"{number}.0", 1) for number in numbers]
 
 
 def _die_at(root: Path, position: int | None) -> None:
