@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strongroom.errors import BrokerUnavailable
+from strongroom.forks import not_forked
 from strongroom.message import Message
 
 if TYPE_CHECKING:
@@ -61,13 +62,16 @@ class Publisher:
 
     @contextmanager
     def _line(self) -> Iterator[Line]:
-        line = self._checked() or self._open()
-        try:
-            yield line
-        except BaseException:
-            line.close()  # in an unknown state: an answer may still come, to be taken for another message's
-            raise
-        self._idle.append(line)
+        with not_forked(importing=True):
+            from strongroom.line import Line  # noqa: PLC0415 - kombu costs 100 ms and 20 MB, which whoever never sends need not pay
+        with not_forked():
+            line = self._checked() or Line(self._address(), self._timeout_s)
+            try:
+                yield line
+            except BaseException:
+                line.close()  # in an unknown state: an answer may still come, to be taken for another message's
+                raise
+            self._idle.append(line)
 
     def _checked(self) -> Line | None:
         """Return an idle line that works; None when there is none, or when it failed so quickly that a new one may be tried."""
@@ -84,8 +88,3 @@ class Publisher:
                 raise
             return None
         return line
-
-    def _open(self) -> Line:
-        from strongroom.line import Line  # noqa: PLC0415 - kombu costs 100 ms and 20 MB, which whoever never sends need not pay
-
-        return Line(self._address(), self._timeout_s)

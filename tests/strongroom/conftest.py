@@ -55,7 +55,9 @@ class Broker:
         with self._log.open("ab") as log:
             # The bond makes one system call and takes no lock: safe beside threads.
             bond = death_bond()
-            self._process = subprocess.Popen(self._embedded.command, stdout=log, stderr=log, preexec_fn=bond)  # noqa: PLW1509
+            # Synced each time: what it confirmed must be there after a kill, or a test could not tell whose loss one is.
+            command = [*self._embedded.command, "--appendfsync", "always"]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=bond)  # noqa: PLW1509
         while True:
             try:
                 ping(self.url, 5)

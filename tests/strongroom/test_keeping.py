@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import pytest
 
 from strongroom import aio
 from strongroom.client import Client
+from strongroom.outbox import Outbox
 from strongroom.outgoing import Outgoing
 from strongroom.result import Err, Ok, Result
-from tests.support.crash import crash_at, die_at, in_child, steps_of
+from tests.support.crash import crash_at, die_at, start_child, steps_of, wait_for
 from tests.support.processes import await_that
 
 TEXT = b'{"library_id": "/a/b", "version_id": "1.0"}'
@@ -130,6 +132,7 @@ def test_a_message_of_which_nobody_knows_whether_it_arrived_is_sent_again_under_
     with Client(broker_url=own_broker.url, outbox=folder, timeout_s=TIMEOUT_S) as client:
         client.store(b"0").unwrap()
         own_broker.signal(signal.SIGSTOP)
+        (folder / ".lock").write_text(f"0 {'f' * 32}")  # as if a later message had been kept meanwhile
         ticket = client.store(b"1").unwrap()
         assert ticket.undelivered is not None
         assert ticket.undelivered.context["delivery"] == "unknown"
@@ -305,29 +308,26 @@ def test_the_interpreter_ends_at_once_though_something_is_kept(folder: Path, clo
 
 def test_what_another_process_delivers_just_now_is_not_flushed_twice(own_broker: Any, folder: Path) -> None:
     own_broker.kill()
+    delivering, done = os.pipe(), os.pipe()
+
+    def holds_the_turn() -> None:
+        os.close(done[1])
+        Outbox(folder).deliver(holds, told=lambda _count: None)
+
+    def holds(_message: object) -> None:
+        os.write(delivering[1], b"x")
+        os.read(done[0], 1)  # from when the parent has closed its end on, that does not wait
+
     with Client(broker_url=own_broker.url, outbox=folder, timeout_s=TIMEOUT_S) as client:
         client.store(TEXT).unwrap()
         client.close()
         own_broker.start()
-        delivering, done = os.pipe(), os.pipe()
-        child = os.fork()
-        if child == 0:
-            from strongroom.outbox import Outbox
-
-            os.close(done[1])
-
-            def hold(_message: object) -> None:
-                os.write(delivering[1], b"x")
-                os.read(done[0], 1)  # from when the parent has closed its end on, that does not wait
-
-            Outbox(folder).deliver(hold, told=lambda _count: None)
-            os._exit(0)
+        child = start_child(holds_the_turn)
         os.read(delivering[0], 1)
         assert problem(client.flush()).code == "transient"
-        held = client.store(TEXT).unwrap()
-        assert not held.delivered
+        assert not client.store(TEXT).unwrap().delivered
         os.close(done[1])
-        os.waitpid(child, 0)
+        assert wait_for(child) == 0
         client.flush().unwrap()
         assert kept(folder) == []
     for end in (*delivering, done[0]):
@@ -347,24 +347,30 @@ async def test_the_asynchronous_client_keeps_and_flushes_likewise(own_broker: An
     assert len(own_broker.all()) == 1
 
 
-def test_a_child_may_use_the_client_while_a_thread_of_the_parent_delivers(own_broker: Any, folder: Path) -> None:
-    own_broker.kill()
-    with Client(broker_url=own_broker.url, outbox=folder) as client:
-        stopping = threading.Event()
-        storing = threading.Thread(target=_store_until, args=(client, stopping))
-        storing.start()
+def test_a_process_may_fork_while_its_threads_store(folder: Path) -> None:
+    """Without care the very first child hangs: a thread imports kombu, or is inside it, and its locks go with the fork."""
+    script = (
+        "import os, sys, threading\n"
+        "from strongroom import Client\n"
+        "client = Client(broker_url='redis+socket:///nowhere?virtual_host=0', outbox=sys.argv[1])\n"
+        "stopping = threading.Event()\n"
+        "def store():\n"
+        "    while not stopping.is_set(): client.store(b'{}').unwrap()\n"
+        "threads = [threading.Thread(target=store) for _ in range(2)]\n"
+        "for thread in threads: thread.start()\n"
+        "for _ in range(20):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        client.store(b'{}').unwrap()\n"
+        "        client.close()\n"
+        "        os._exit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+        "stopping.set()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(folder)], process_group=0) as process:
         try:
-            assert [in_child(lambda: _store_and_close(client)) for _ in range(10)] == [0] * 10
+            assert process.wait(60) == 0
         finally:
-            stopping.set()
-            storing.join()
-
-
-def _store_until(client: Client, stopping: threading.Event) -> None:
-    while not stopping.is_set():
-        client.store(TEXT).unwrap()
-
-
-def _store_and_close(client: Client) -> None:
-    client.store(TEXT).unwrap()
-    client.close()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
