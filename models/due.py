@@ -27,6 +27,9 @@ SAFETY = timedelta(minutes=10)
 SETTLED = timedelta(seconds=3)
 """A message that was sent this long ago is in its queue, or its job has begun; else it is lost."""
 
+FURTHEST = 2 * SAFETY
+"""Nothing is ever put off for so long: such a time was written before the clock was set back."""
+
 AT_ONCE = 1000
 _DOUBLINGS = 2
 
@@ -65,8 +68,7 @@ def count_waiting(connection: Connection, now: datetime) -> dict[str, Waiting]:
     """Return what waits, by queue."""
     columns = _JOB.c
     stores = select(columns.queue, func.count()).where(columns.state.in_(ACTIVE), columns.kind == "store").group_by(columns.queue)
-    sent = (columns.state == "queued") & (columns.sent_at <= now - SETTLED)
-    queued = select(columns.queue, func.count()).where(sent).group_by(columns.queue)
+    queued = select(columns.queue, func.count()).where(_sent(now)).group_by(columns.queue)
     active, waiting = ({row[0]: int(row[1]) for row in connection.execute(query)} for query in (stores, queued))
     return {queue: Waiting(active.get(queue, 0), waiting.get(queue, 0)) for queue in active.keys() | waiting.keys()}
 
@@ -84,7 +86,7 @@ def take_due(connection: Connection, now: datetime) -> list[JobRow]:
 
 def take_lost(connection: Connection, now: datetime, queue: str, count: int) -> list[JobRow]:
     """Return that many of the jobs whose message should be in this queue, but AT_ONCE at most; those sent longest ago first."""
-    sent = (_JOB.c.state == "queued") & (_JOB.c.queue == queue) & (_JOB.c.sent_at <= now - SETTLED)
+    sent = _sent(now) & (_JOB.c.queue == queue)
     query = select(*COLUMNS).where(sent).order_by(_JOB.c.sent_at, _JOB.c.job_id).limit(min(count, AT_ONCE))
     return _taken(connection, query, now)
 
@@ -109,5 +111,9 @@ def send_later(connection: Connection, job_ids: Sequence[str], due_at: datetime)
 
 
 def _due(now: datetime) -> ColumnElement[bool]:
-    # Nothing is ever put off for a day: such a time was written while the clock was wrong.
-    return _JOB.c.state.in_(_WAITING) & ((_JOB.c.due_at <= now) | (_JOB.c.due_at > now + timedelta(days=1)))
+    return _JOB.c.state.in_(_WAITING) & ((_JOB.c.due_at <= now) | (_JOB.c.due_at > now + FURTHEST))
+
+
+def _sent(now: datetime) -> ColumnElement[bool]:
+    sent_at = _JOB.c.sent_at  # in the future when the clock was set back since
+    return (_JOB.c.state == "queued") & ((sent_at <= now - SETTLED) | (sent_at > now + SETTLED))

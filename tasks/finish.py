@@ -62,7 +62,7 @@ def finish_ended(services: Services, job_id: str, files: ExitStack) -> None:
 def _was_left(services: Services, row: JobRow) -> bool:
     """Whether nobody is about to hand the job back: its worker is gone, or has had ample time."""
     ended = row.finished_at or row.created_at
-    return not services.presence.is_alive(row.owner) or datetime.now(UTC) - ended > HANDING_BACK
+    return not services.presence.is_alive(row.owner) or abs(datetime.now(UTC) - ended) > HANDING_BACK
 
 
 def _finish_failed(services: Services, row: JobRow) -> None:

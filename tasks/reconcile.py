@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -28,6 +29,9 @@ OVERLOOKED = timedelta(minutes=10)
 _LOOKED_AT = 20_000
 """How many names of the inbox one look takes."""
 
+_SENDING_S = 2.0
+"""No further portion is begun after so long."""
+
 _File = tuple[str, os.stat_result]
 
 
@@ -49,13 +53,14 @@ def take_back_leases(services: Services, watch: Watch) -> int:
     return len(taken)
 
 
-def run_reconcile(services: Services) -> int:
+def run_reconcile(services: Services, clock: Callable[[], float] = time.monotonic) -> int:
     """Enter accepted files that the ledger does not know, and send what is due or lost; return how many messages were sent.
 
     As many messages are lost as there are fewer in a queue than jobs that wait for it. Those longest under way are sent again:
     one too many does no harm, and each makes the queue longer, so that this ends by itself.
 
-    Safe in any number of processes at once: each step is a compare-and-set in the ledger.
+    Safe in any number of processes at once: each step is a compare-and-set in the ledger. Of a flood it sends what takes a few
+    seconds, and the next call goes on: whoever calls it looks for lost leases in between.
 
     Raises:
         BrokerUnavailable: nothing can be sent now; what is due stays due.
@@ -72,14 +77,14 @@ def run_reconcile(services: Services) -> int:
         return 0
     lengths = services.broker.waiting((SHORT_QUEUE, LONG_QUEUE))
     left = _enter(services, _lost_files(files, waiting, lengths, now), now)
-    sent = _send_due(services, now) if due or files else 0
+    sent = _send_due(services, now, clock) if due or files else 0
     for queue, length in lengths.items():
         sent += _send_lost(services, queue, waiting.get(queue, Waiting()).queued - length, now)
     return sent + _ring_again(services, left)
 
 
-def _send_due(services: Services, now: datetime) -> int:
-    sent = 0
+def _send_due(services: Services, now: datetime, clock: Callable[[], float]) -> int:
+    sent, until = 0, clock() + _SENDING_S
     while True:
         with services.database.read() as connection:
             if not is_due(connection, now):
@@ -87,7 +92,7 @@ def _send_due(services: Services, now: datetime) -> int:
         with services.database.write("ledger") as connection:
             rows = take_due(connection, now)
         sent += _send(services, rows)
-        if len(rows) < AT_ONCE:
+        if len(rows) < AT_ONCE or clock() >= until:
             return sent
 
 
@@ -130,14 +135,13 @@ def _message(row: JobRow) -> Mapping[str, Any]:
 
 def _settled_files(services: Services, now: datetime) -> list[_File]:
     """Return the accepted files whose own message should have been heard or be in a queue by now, the oldest first."""
-    before = (now - SETTLED).timestamp()
     found: list[_File] = []
     with os.scandir(services.inbox) as entries:
         for entry in islice(entries, _LOOKED_AT):
             if JOB_FILE.fullmatch(entry.name):
                 with suppress(FileNotFoundError):  # done meanwhile
                     status = entry.stat(follow_symlinks=False)
-                    if status.st_mtime < before:
+                    if _age(status, now) > SETTLED:
                         found.append((entry.name, status))
     return sorted(found, key=lambda one: one[1].st_mtime_ns)
 
@@ -146,14 +150,18 @@ def _lost_files(
     files: Sequence[_File], waiting: Mapping[str, Waiting], lengths: Mapping[str, int], now: datetime
 ) -> Iterator[tuple[Sequence[_File], int]]:
     """Yield files, oldest first, and how many of those among them that the ledger does not know have lost their message."""
-    overlooked = (now - OVERLOOKED).timestamp()
     for queue, may_wait_in in ((SHORT_QUEUE, (SHORT_QUEUE,)), (LONG_QUEUE, (SHORT_QUEUE, LONG_QUEUE))):
         mine = [one for one in files if store_queue(one[1].st_size) == queue]
         unknown = len(mine) - waiting.get(queue, Waiting()).active_stores
         lost = unknown - sum(lengths[name] for name in may_wait_in)
         yield mine, max(lost, 0)
-        old = [one for one in mine if one[1].st_mtime < overlooked]
+        old = [one for one in mine if _age(one[1], now) > OVERLOOKED]
         yield old, len(old)
+
+
+def _age(status: os.stat_result, now: datetime) -> timedelta:
+    """Return how old a file is; how far in the future its time is, when it was written before the clock was set back."""
+    return timedelta(seconds=abs(now.timestamp() - status.st_mtime))
 
 
 def _enter(services: Services, portions: Iterable[tuple[Sequence[_File], int]], now: datetime) -> list[str]:

@@ -132,7 +132,17 @@ def test_a_job_that_backs_off_is_not_taken_for_lost(database: Database) -> None:
 
 def test_a_time_that_a_wrong_clock_wrote_holds_nothing_up(database: Database) -> None:
     _queue(database, "one", due_at=START + timedelta(days=3650))
+    _queue(database, "two", due_at=START + SAFETY)
     assert _due(database, timedelta(0)) == ["one"]
+    assert _due(database, timedelta(hours=-1)) == ["one", "two"], "the clock was set back by an hour"
+
+
+def test_a_message_that_a_wrong_clock_sent_may_be_lost_as_well(database: Database) -> None:
+    _queue(database, "one", due_at=START)
+    assert _lost(database, timedelta(seconds=-1), 1) == []
+    with database.read() as connection:
+        assert count_waiting(connection, START - timedelta(minutes=5))["short"].queued == 1
+    assert _lost(database, timedelta(minutes=-5), 1) == ["one"]
 
 
 def test_a_flood_is_sent_in_portions_oldest_first(database: Database) -> None:

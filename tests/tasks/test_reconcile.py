@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,13 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from models.due import PATIENCE, SETTLED
+from models.due import AT_ONCE, PATIENCE, SETTLED
 from models.ledger import NewJob, queue_jobs
 from models.tables import Job, table_of
 from storage.journal import read_journal
 from strongroom.errors import BrokerUnavailable
 from tasks.jobs import run_job
-from tasks.reconcile import OVERLOOKED
+from tasks.reconcile import OVERLOOKED, run_reconcile
 from tasks.verify import VERIFY
 from tests.support.desk import Desk, crash_at, document, failing, observed
 
@@ -49,6 +50,17 @@ def test_a_fresh_file_is_left_to_its_own_message(desk: Desk) -> None:
     assert desk.reconcile() == 0
     os.utime(path, (0, datetime.now(UTC).timestamp() - SETTLED.total_seconds() - 1))
     assert desk.reconcile() == 1
+
+
+def test_a_file_from_before_the_clock_was_set_back_is_not_left_until_its_time_comes(desk: Desk) -> None:
+    _aged(desk.stage(JOB, document()), -OVERLOOKED.total_seconds() / 2)
+    _aged(desk.stage(OTHER, document()), -2 * OVERLOOKED.total_seconds())
+    desk.queues["short"] = 2
+    assert desk.reconcile() == 1, "one was overlooked for long"
+    desk.queues["short"] = 0
+    desk.sent.clear()
+    assert desk.reconcile() == 1
+    assert desk.sent == [STORE]
 
 
 def test_while_messages_wait_in_its_queue_no_file_is_thought_lost(desk: Desk) -> None:
@@ -213,6 +225,17 @@ def test_a_broker_that_is_down_loses_nothing(desk: Desk) -> None:
     assert desk.reconcile() == 1
     desk.deliver()
     assert desk.job(JOB).state == "done"
+
+
+def test_a_flood_of_due_jobs_leaves_time_to_look_for_lost_leases(desk: Desk) -> None:
+    now = datetime.now(UTC)
+    with desk.engine.database.write("ledger") as connection:
+        queue_jobs(
+            connection, [NewJob(f"job-{number:08d}", "verify", "{}", queue="long") for number in range(AT_ONCE + 1)], now, now
+        )
+    seconds = itertools.count()
+    assert run_reconcile(desk.services, lambda: 60.0 * next(seconds)) == AT_ONCE, "the first portion took a minute"
+    assert run_reconcile(desk.services) == 1
 
 
 def test_a_kind_that_only_a_newer_release_has_is_left_to_it_and_holds_nothing_up(desk: Desk) -> None:
