@@ -129,9 +129,12 @@ def record_failed(connection: Connection, job: NewJob, error: Mapping[str, Any],
 
 
 def park_job(connection: Connection, job: NewJob, error: Mapping[str, Any], now: datetime, due_at: datetime) -> None:
-    """Have a job that nobody here can begin wait until ``due_at``. One that runs or has ended stays as it is."""
+    """Have a job that nobody here can begin wait until ``due_at``. One that runs or has ended stays as it is.
+
+    The token grows: whoever would take along what nobody has tried must leave it to those who understand it.
+    """
     queue_jobs(connection, [job], now, due_at)
-    values = {"state": "parked", "due_at": due_at, "error": dict(error)}
+    values = {"state": "parked", "due_at": due_at, "error": dict(error), "token": _JOB.c.token + 1}
     idle = (_JOB.c.job_id == job.job_id) & _JOB.c.state.in_(("queued", "retrying", "parked"))
     connection.execute(_JOB.update().where(idle).values(values))
 

@@ -73,7 +73,7 @@ def _store(services: Services, row: JobRow, files: ExitStack) -> None:
     try:
         first = files.enter_context(_open(services, row))
         together[first] = row.lease
-        if row.attempts == 1:
+        if row.attempts == row.token == 1:  # a person may have sent again what killed its worker before
             together |= in_process(lambda: take_along(services, row.owner, first, files))
         if row.attempts > 1 and len(first.documents) > 1:
             receipts = [store_one_by_one(services, row, first)]

@@ -10,7 +10,8 @@ from models.due import SETTLED
 from models.interventions import DISCARDED
 from models.leases import LEASE
 from models.ledger import JobRow, State
-from strongroom.errors import DiskFull, MessageTooNew
+from strongroom.errors import DiskFull, InvalidMessage, MessageTooNew
+from tasks.unreadable import MESSAGE
 from workers.situation import Situation, percent
 
 SOON = timedelta(seconds=2)
@@ -18,6 +19,8 @@ SOON = timedelta(seconds=2)
 
 _TAKEN_UP = timedelta(seconds=1)
 """A worker that has taken a message needs less than this to begin its job."""
+
+_UNSENDABLE = "it cannot be sent again as it is"
 
 _UP = "no service runs on this folder: start it with `strongroom up`"
 
@@ -149,6 +152,10 @@ def _remains(situation: Situation) -> str:
     discarded: Mapping[str, Any] | None = (row.outcome or {}).get(DISCARDED)
     if discarded is not None:
         return f"What was kept of it was discarded by {discarded['by']} at {discarded['at'][:19]}."
+    if row.payload.endswith(MESSAGE) and situation.kept:
+        return f"What came is kept at {situation.kept}; {_UNSENDABLE}."
+    if row.payload.startswith("{") and (row.error or {}).get("code") == InvalidMessage.code:
+        return f"Its message is kept in the ledger, where `strongroom jobs show {row.job_id}` shows it; {_UNSENDABLE}."
     if situation.kept:
         return f"Its payload is kept at {situation.kept}; `strongroom jobs retry {row.job_id}` begins it anew."
     if row.payload.startswith("{"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from models.interventions import begin_anew, cancel_jobs
 from models.leases import give_back, take_leases
 from models.ledger import NewJob
 from tasks.accepted import TOGETHER_FILES
@@ -71,6 +73,21 @@ def test_a_job_that_was_tried_before_runs_alone(root: Path, open_desk: Callable[
     assert desk.job(JOBS[0]).state == "done"
     assert desk.find(JOBS[1]) is None
     assert desk.staged == [JOBS[1]]
+
+
+def test_a_job_that_a_person_sent_again_runs_alone(desk: Desk) -> None:
+    """It may have killed its worker before, though its attempts are counted from the beginning."""
+    desk.stage(JOBS[0], document(version="0.0"))
+    now = datetime.now(UTC)
+    with desk.engine.database.write() as connection:
+        cancel_jobs(connection, [], [NewJob(JOBS[0], "store", f"{JOBS[0]}.inbox")], {}, now)
+        begin_anew(connection, [JOBS[0]], now)
+    desk.stage(JOBS[1], document(version="1.0"))
+
+    desk.run(JOBS[0])
+
+    assert desk.job(JOBS[0]).state == "done"
+    assert desk.find(JOBS[1]) is None
 
 
 def test_a_job_that_kills_its_worker_harms_those_it_was_taken_along_with_once_only(

@@ -141,6 +141,9 @@ def test_a_message_of_a_newer_contract_is_left_for_a_newer_worker(desk: Desk, mo
     assert desk.reconcile() == 0, "not before its time"
     with desk.engine.database.write("ledger") as connection:
         assert [one.job_id for one in take_due(connection, row.due_at)] == ["job-00000001"]
+    desk.stage("job-00000002", document())
+    desk.run("job-00000002")
+    assert desk.staged == ["job-00000001"], "while it is offered nobody takes it along who does not understand its message"
     monkeypatch.setattr(numbering, "CONTRACT", CONTRACT + 1)
     desk.message("job-00000001", **json.loads(row.payload))
     assert desk.job("job-00000001").state == "done"

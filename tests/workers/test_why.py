@@ -174,6 +174,15 @@ def test_a_failed_job_says_why_what_to_do_where_its_payload_is_and_how_to_begin_
     assert told(**row, outcome=gone).endswith("What was kept of it was discarded by ann@here at 2026-11-01T12:00:00.")
 
 
+def test_of_a_message_that_would_be_refused_again_nobody_is_told_to_send_it_again() -> None:
+    error = {"code": "invalid_message", "message": "x", "hint": "-"}
+    unread = told({"kept": "failed/x.message"}, state="failed", error=error, payload="x.message")
+    refused = told(state="failed", error=error, payload='{"wrong": 1}')
+    assert "cannot be sent again as it is" in unread
+    assert "cannot be sent again as it is" in refused
+    assert "jobs retry" not in unread + refused
+
+
 def test_a_cancelled_job_says_by_whom_and_how_to_begin_it_anew() -> None:
     error = {"code": "cancelled", "message": "The job was cancelled by ann@here.", "hint": "-"}
     said = told({"kept": "/x"}, state="cancelled", error=error, finished_at=NOW)
