@@ -1,0 +1,81 @@
+"""Compare versions of a library as they are stored."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from models.catalogue import list_versions
+from models.rows import StoredVersion
+from storage.diff.compare import Diff, diff
+from storage.engine import Engine
+from storage.parsing import parse_document
+from storage.paths import LATEST
+from storage.read import read_content
+from strongroom.errors import IntegrityError, LimitExceeded, NotFound
+
+MAX_BYTES = 256 << 20
+"""The largest document that is compared: a document takes about three times its size of memory then."""
+
+_REVISION = re.compile(r"(?P<version>.+)@(?P<revision>[0-9]{1,9})")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two revisions and what made one the other."""
+
+    before: StoredVersion
+    after: StoredVersion
+    diff: Diff
+
+
+def compare(engine: Engine, library_id: str, before: str, after: str) -> Comparison:
+    """Compare two versions of a library; each may be ``latest``, or one of its revisions as in ``2.0@1``.
+
+    Raises:
+        NotFound: one of them is not stored.
+        IntegrityError: the bytes of one are damaged.
+        LimitExceeded: one is larger than 256 MiB, or has more than 200,000 sections.
+    """
+    old, new = (find_revision(engine, library_id, name) for name in (before, after))
+    for one in (old, new):
+        if one.place.size_bytes > MAX_BYTES:
+            raise LimitExceeded(
+                f"{library_id} {one.version} has {one.place.size_bytes:,} bytes; up to {MAX_BYTES:,} are compared.",
+                "`strongroom get` writes each to a file, for tools that compare files.",
+            )
+    if old.place.content_sha256 == new.place.content_sha256:
+        return Comparison(old, new, Diff((), (), (), (), 0))
+    loads = (lambda one=one, name=name: parse_document(_read(engine, one, name)) for one, name in ((old, before), (new, after)))
+    return Comparison(old, new, diff(*loads))
+
+
+def find_revision(engine: Engine, library_id: str, name: str) -> StoredVersion:
+    """Return a version's current revision, or the one that ``version@number`` names. A version may itself be called so.
+
+    Raises:
+        NotFound: it is not stored.
+    """
+    revision = _REVISION.fullmatch(name)
+    try:
+        return engine.find(library_id, name)
+    except NotFound:
+        if revision is None:
+            raise
+    version = engine.find(library_id).version if revision["version"] == LATEST else revision["version"]
+    number = int(revision["revision"])
+    with engine.database.read() as connection:
+        for one in list_versions(connection, library_id, version, history=True):
+            if one.revision == number:
+                return one
+    raise NotFound(f"{library_id} {version} has no revision {number}.", f"`strongroom history {library_id}` lists them.")
+
+
+def _read(engine: Engine, one: StoredVersion, name: str) -> bytes:
+    try:
+        return read_content(engine.folder, one.place)
+    except IntegrityError:  # its bytes may lie elsewhere by now
+        again = find_revision(engine, one.library_id, name)
+        if again.place == one.place:
+            raise
+        return read_content(engine.folder, again.place)

@@ -1,0 +1,1 @@
+"""The structured difference of two documents: sections added, removed, moved and changed. Pure functions."""
