@@ -67,7 +67,7 @@ def commit_store(connection: Connection, segments: Sequence[NewSegment], version
         raise Outdated
     _show_again(connection, fresh)
     for segment in segments:
-        _add_segment(connection, segment, versions[0].stored_at)
+        add_segment(connection, segment, versions[0].stored_at)
     current = current_versions(connection, {new.file_path for new in versions})
     answers = already_there(connection, [(new.file_path, new.content_sha256) for new in versions], current)
     for number, turn in enumerate(_rounds({index: new for index, new in enumerate(versions) if index not in answers})):
@@ -132,7 +132,7 @@ def _show_again(connection: Connection, contents: Iterable[str]) -> None:
             connection.execute(update(_VERSION).where(columns.version_id.in_(shown)).values(in_tree=False))
 
 
-def _add_segment(connection: Connection, new: NewSegment, now: datetime) -> None:
+def add_segment(connection: Connection, new: NewSegment, now: datetime) -> None:
     """Add a segment, or what is missing of it: two stores of the same documents write the same segment, byte for byte."""
     condemned = connection.scalar(select(_SEGMENT.c.condemned).where(_SEGMENT.c.segment_sha256 == new.segment_sha256))
     if condemned:

@@ -12,9 +12,9 @@ from sqlmodel import Field, SQLModel
 from models.columns import BYTES, JSON, TEXT, TIME
 
 
-def new_version_id() -> str:
+def new_version_id(at: datetime | None = None) -> str:
     """Return a UUID of version 7: ids made later sort later, so that an index grows at its end (RFC 9562, 5.7)."""
-    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    now_ms = int((at or datetime.now(UTC)).timestamp() * 1000)
     random = uuid.uuid4().int & ((1 << 74) - 1)
     number = (now_ms << 80) | (0x7 << 76) | ((random >> 62) << 64) | (0b10 << 62) | (random & ((1 << 62) - 1))
     return str(uuid.UUID(int=number))
@@ -89,6 +89,7 @@ class Version(SQLModel, table=True):
 
 
 _SUSPECT = text("suspect")
+_CONDEMNED = text("condemned")
 
 
 class Segment(SQLModel, table=True):
@@ -102,6 +103,7 @@ class Segment(SQLModel, table=True):
     __table_args__ = (
         Index("segment_by_check", "checked_at"),
         Index("segment_suspect", "segment_sha256", sqlite_where=_SUSPECT, postgresql_where=_SUSPECT),
+        Index("segment_condemned", "segment_sha256", sqlite_where=_CONDEMNED, postgresql_where=_CONDEMNED),
     )
 
     segment_sha256: str = Field(primary_key=True, sa_type=TEXT)

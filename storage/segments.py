@@ -41,6 +41,14 @@ class Finished:
     told: bool
 
 
+def in_place(folder: DataFolder, segments: Iterable[NewSegment]) -> bool:
+    """Whether the files of new segments are where their rows will say. Asked in the transaction that adds the rows.
+
+    A sweep may have taken them for what a crashed store left; it moves files in a write transaction of its own.
+    """
+    return all(folder.segment(one.segment_sha256).exists() and folder.index(one.segment_sha256).exists() for one in segments)
+
+
 def block_digests(stored: bytes) -> bytes | None:
     """Return the digests of a stored object's blocks; None when it is one block, which its own digest covers."""
     if len(stored) <= BLOCK_BYTES:

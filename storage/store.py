@@ -27,6 +27,8 @@ from storage.intake import Incoming
 from storage.journal import append_journal
 from storage.layout import DataFolder
 from storage.outcome import Outcome
+from storage.segments import in_place
+from storage.trash import finish_condemned
 from storage.writing import Means, Writing
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import CatalogueBusy
@@ -45,6 +47,7 @@ class Storing:
         self, folder: DataFolder, database: Database, encoder: Encoder, limits: Limits, threads: ThreadPoolExecutor | None = None
     ) -> None:
         self._database = database
+        self._folder = folder
         self._journal = folder.journal
         # isal and hashlib let go of the interpreter's lock: a second thread is worth a second core.
         self._threads = threads or ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 2)), "store")
@@ -77,6 +80,7 @@ class Storing:
             except LeaseLost:
                 append_journal(self._journal, [_void(one) for one in outcomes if one.error is None])
                 raise
+            finish_condemned(self._folder, self._database, datetime.now(UTC))  # else the same bytes would be refused again
         raise CatalogueBusy("What the documents share with others is being swept, again and again.")
 
     def _commit(self, outcomes: Sequence[Outcome], writing: Writing, record: Record | None) -> list[DocumentReceipt]:
@@ -84,7 +88,7 @@ class Storing:
         unrecorded = self._write_journal(sound, writing.batch.untold)
         versions = [one.new_version(recorded=one.stored_at not in unrecorded) for one in sound]
         with self._database.write() as connection:
-            return _add(connection, outcomes, writing.batch.segments, versions, record)
+            return self._add(connection, outcomes, writing.batch.segments, versions, record)
 
     def _write_journal(self, outcomes: Sequence[Outcome], untold: Sequence[VersionRecord]) -> set[datetime]:
         """Journal the versions that no index tells of, but not those that are there already; return when these were stored."""
@@ -111,7 +115,27 @@ class Storing:
             news = [one.record() for index, one in enumerate(sound) if index not in there]
             if news:
                 append_journal(self._journal, [*void, *({"version": record.as_json()} for record in news)])
-            return _add(connection, outcomes, writing.batch.segments, [one.new_version(recorded=True) for one in sound], record)
+            return self._add(
+                connection, outcomes, writing.batch.segments, [one.new_version(recorded=True) for one in sound], record
+            )
+
+    def _add(
+        self,
+        connection: Connection,
+        outcomes: Sequence[Outcome],
+        segments: Sequence[NewSegment],
+        versions: Sequence[NewVersion],
+        record: Record | None,
+    ) -> list[DocumentReceipt]:
+        if not in_place(self._folder, segments):
+            raise Outdated
+        answers = commit_store(connection, segments, versions)
+        for one, answer in zip((one for one in outcomes if one.error is None), answers, strict=True):
+            one.answer = answer
+        receipts = [one.receipt() for one in outcomes]
+        if record is not None:
+            record(connection, receipts)
+        return receipts
 
 
 def _begin(documents: Sequence[Incoming]) -> list[Outcome]:
@@ -151,19 +175,3 @@ def _void(outcome: Outcome) -> dict[str, Any]:
     """Return the journal entry which says that what an index or the journal tells of this document never came to be."""
     named = {"library_id": outcome.named.library_id, "version": outcome.named.version}
     return {"void": {**named, "stored_at": outcome.stored_at}}
-
-
-def _add(
-    connection: Connection,
-    outcomes: Sequence[Outcome],
-    segments: Sequence[NewSegment],
-    versions: Sequence[NewVersion],
-    record: Record | None,
-) -> list[DocumentReceipt]:
-    answers = commit_store(connection, segments, versions)
-    for one, answer in zip((one for one in outcomes if one.error is None), answers, strict=True):
-        one.answer = answer
-    receipts = [one.receipt() for one in outcomes]
-    if record is not None:
-        record(connection, receipts)
-    return receipts

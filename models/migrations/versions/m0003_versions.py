@@ -16,6 +16,7 @@ _TIME = sa.DateTime(timezone=True)
 _OPEN = sa.text("closed_at IS NULL")
 _SUSPECT = sa.text("suspect")
 _IN_TREE = sa.text("in_tree")
+_CONDEMNED = sa.text("condemned")
 
 
 def _texts(*names: str, primary_key: bool = False) -> list[sa.Column[str]]:
@@ -57,6 +58,7 @@ def _add_columns() -> None:
     op.add_column("segment", sa.Column("codec_advice", _TEXT, nullable=False, server_default=sa.text("''")))
     op.create_index("segment_by_check", "segment", ["checked_at"])
     op.create_index("segment_suspect", "segment", ["segment_sha256"], sqlite_where=_SUSPECT, postgresql_where=_SUSPECT)
+    op.create_index("segment_condemned", "segment", ["segment_sha256"], sqlite_where=_CONDEMNED, postgresql_where=_CONDEMNED)
 
 
 def _make_removed_version() -> None:
