@@ -116,7 +116,7 @@ def _send(load: Load, number: int, parent: int, released: Any, accepted: Any, ru
                 _add(rung_twice, bell.ring())
                 _rest(parent)
             for attempt in range(1_000_000):
-                said = _offer(client, paper(load.seed, one, attempt, load.libraries), receipt=one % RECEIPT_EVERY < TEAM)
+                said = _offer(client, paper(load.seed, one, attempt, load.libraries), receipt=one // TEAM % RECEIPT_EVERY == 0)
                 notes.write(json.dumps(asdict(said)) + "\n")
                 _add(rung_twice, bell.ring())
                 if said.said == "yes":
