@@ -108,19 +108,21 @@ def claim_due(connection: Connection, plan: Plan, now: datetime, claimed_by: str
     """Claim what is due of a schedule by ``now``, in a write transaction; return the slots' rows, oldest first.
 
     Each slot is returned once, to one caller, whatever the clock does. Of several only the newest may start something; those rows
-    have a ``job_id``, and the caller enters that job in the same transaction. What is seen for the first time, was switched on or
-    has another expression begins at ``now``.
+    have a ``job_id``, and the caller enters that job in the same transaction. What is seen for the first time begins at ``now``,
+    and so does what was switched on or has another expression. If somebody looked just before, that begins UNSEEN earlier: beats
+    that were given different settings take turns, and would else make each other pass over every slot.
     """
     row = find_schedules(connection).get(plan.name)
     if not _is_due(row, plan, now):
         return []
-    if row is None or plan.said != (row.expression, row.time_zone):
-        _begin(connection, plan, row, now)
+    if row is None:
+        _begin(connection, plan, now)
         return []
-    due = plan.times.newest(row.seen_until, now, MISSED_AT_MOST + 1) if plan.times and now > row.seen_until else []
+    begin = _seen_by(row, plan, now)
+    due = plan.times.newest(begin, now, MISSED_AT_MOST + 1) if plan.times and now > begin else []
     old = {one.slot_at: one for one in _slots_between(connection, plan.name, due)}
     slots = _decide(connection, row, due, old, now, claimed_by)
-    if not _advance(connection, row, slots, now):
+    if not _advance(connection, plan, row, slots, now):
         return []
     _write(connection, slots, old)
     return slots
@@ -135,13 +137,16 @@ def _is_due(row: ScheduleRow | None, plan: Plan, now: datetime) -> bool:
     return following is not None and following <= now
 
 
-def _begin(connection: Connection, plan: Plan, row: ScheduleRow | None, now: datetime) -> None:
+def _seen_by(row: ScheduleRow, plan: Plan, now: datetime) -> datetime:
+    if plan.said == (row.expression, row.time_zone):
+        return row.seen_until
+    return now - UNSEEN if now - row.seen_until < UNSEEN else now
+
+
+def _begin(connection: Connection, plan: Plan, now: datetime) -> None:
     expression, time_zone = plan.said
-    values = {"seen_until": now, "expression": expression, "time_zone": time_zone}
-    if row is None:
-        connection.execute(insert(_SCHEDULE).values(name=plan.name, last_job_id="", counts={}, **values))
-    else:
-        connection.execute(update(_SCHEDULE).where(_SCHEDULE.c.name == plan.name).values(values))
+    values = {"name": plan.name, "seen_until": now, "expression": expression, "time_zone": time_zone}
+    connection.execute(insert(_SCHEDULE).values(last_job_id="", counts={}, **values))
 
 
 def _decide(
@@ -163,13 +168,14 @@ def _newest(connection: Connection, row: ScheduleRow, at: datetime, now: datetim
     return SlotRow(row.name, at, "late" if now - at > LATE else "ran", slot_job_id(row.name, at), now, by)
 
 
-def _advance(connection: Connection, row: ScheduleRow, slots: Sequence[SlotRow], now: datetime) -> bool:
+def _advance(connection: Connection, plan: Plan, row: ScheduleRow, slots: Sequence[SlotRow], now: datetime) -> bool:
     """Compare and set: False when somebody else looked in between."""
+    expression, time_zone = plan.said
     counts = Counter(row.counts)
     counts.update(slot.state for slot in slots)
     last = next((slot.job_id for slot in reversed(slots) if slot.job_id), row.last_job_id)
     unchanged = (_SCHEDULE.c.name == row.name) & (_SCHEDULE.c.seen_until == row.seen_until)
-    values = {"seen_until": now, "last_job_id": last, "counts": dict(counts)}
+    values = {"seen_until": now, "last_job_id": last, "counts": dict(counts), "expression": expression, "time_zone": time_zone}
     return connection.execute(update(_SCHEDULE).where(unchanged).values(values)).rowcount == 1
 
 

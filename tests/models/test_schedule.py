@@ -142,6 +142,17 @@ def test_another_expression_or_zone_begins_now_and_so_does_one_that_was_off(data
     assert list(written(database)) == ["01 15:30", "01 18:00"]
 
 
+@pytest.mark.parametrize("other", [Cron("30 4 * * *"), None])
+def test_beats_that_were_given_different_settings_lose_no_slot(database: Database, other: Cron | None) -> None:
+    """One was not restarted after the settings were changed: they take turns, each sees what the other has written."""
+    claim(database, NOON - MINUTE)
+    found: list[tuple[str, str]] = []
+    for seconds in range(0, 180, 5):
+        plan = HOURLY if seconds % 2 else replace(HOURLY, times=other)
+        found += claim(database, NOON - MINUTE + timedelta(seconds=seconds), plan)
+    assert found == [("01 12:00", "ran")]
+
+
 def test_the_row_of_one_that_is_off_says_so_and_that_somebody_looked(database: Database) -> None:
     for now in (NOON, NOON + DAY):
         assert claim(database, now, replace(HOURLY, times=None)) == []
