@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from strongroom.inbox import InboxFile, InboxWriter
+from strongroom.contracts import CONTRACT
+from strongroom.inbox import InboxFile
 from tests.support.command import Answer, Folder, document
 
 LIBRARY = "/bad/input"
@@ -265,12 +266,10 @@ def test_no_service_is_its_own_exit_code_and_says_how_to_start_one(tmp_path: Pat
     assert "strongroom up" in json.dumps(answer.fields)
 
 
-def test_raw_messages_that_are_wrong_or_too_new_are_failed_jobs_with_hints(running: Folder) -> None:
-    with InboxWriter(running.path / "inbox", "too-new-00000001") as writer:
-        writer.add(document("/from/the-future"), "future.json")
-        payload = writer.commit().read_bytes()
+def test_raw_messages_that_are_wrong_are_failed_jobs_with_hints_and_newer_ones_wait(running: Folder) -> None:
+    newer = {"contract": CONTRACT + 1, "text": "{}", "shade": "blue"}
     sent: dict[str, dict[str, Any]] = {
-        "too-new-00000001": {"contract": 2, "request_id": "too-new-00000001", "inbox": "too-new-00000001.inbox", "shade": "blue"},
+        "too-new-00000001": newer,
         "unknown-00000001": {"text": "{}", "shade": "blue"},
         "missing-00000001": {"inbox": "no-such-file.inbox"},
     }
@@ -278,13 +277,16 @@ def test_raw_messages_that_are_wrong_or_too_new_are_failed_jobs_with_hints(runni
         for name, fields in sent.items():
             app.send_task("strongroom.store", kwargs=fields, task_id=name, queue="short")
     deadline = time.monotonic() + 20
-    while len(failed := {row["id"]: row for row in running.jobs("failed") if row["id"] in {*sent, "no-such-file"}}) < len(sent):
+    wanted = {*sent, "no-such-file"}
+    while (
+        len(rows := {row["id"]: row for state in ("failed", "parked") for row in running.jobs(state) if row["id"] in wanted}) < 3
+    ):
         assert time.monotonic() < deadline
 
-    assert failed["too-new-00000001"]["error"]["code"] == "message_too_new"
-    assert "Upgrade" in failed["too-new-00000001"]["error"]["hint"]
-    assert (running.path / "inbox" / "failed" / "too-new-00000001.inbox").read_bytes() == payload
+    failed = {name: row for name, row in rows.items() if row["state"] == "failed"}
+    assert rows["too-new-00000001"]["state"] == "parked"
+    assert rows["too-new-00000001"]["error"]["code"] == "message_too_new"
+    assert "Upgrade" in rows["too-new-00000001"]["error"]["hint"]
     assert failed["unknown-00000001"]["error"]["code"] == "invalid_message"
     assert "shade" in failed["unknown-00000001"]["error"]["message"]
     assert failed["no-such-file"]["error"]["code"] == "payload_missing"
-    assert running.run("list", "/from/the-future").code == 1
