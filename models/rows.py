@@ -24,7 +24,9 @@ LIBRARY_FACTS = (
 class Place:
     """Where an encoding of a content lies and what it hashes to.
 
-    ``blocks`` holds 32 bytes of SHA-256 for each MiB of stored bytes; None when the whole is one block.
+    ``blocks`` holds 32 bytes of SHA-256 for each MiB of stored bytes; None when the whole is one block. ``reference_sha256`` is
+    the content without which the stored bytes do not unpack: ``reference_length`` bytes of it, from ``reference_offset`` on.
+    ``effort`` is 0 as it was encoded on arrival, 1 when compress has found nothing better.
     """
 
     content_sha256: str
@@ -35,6 +37,10 @@ class Place:
     length: int
     stored_sha256: str
     blocks: bytes | None = None
+    reference_sha256: str | None = None
+    reference_offset: int = 0
+    reference_length: int = 0
+    effort: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,16 @@ from models.upkeep_tables import RemovedVersion
 
 _VERSION, _REMOVED, _SEGMENT, _OBJECT = (table_of(kind) for kind in (Version, RemovedVersion, Segment, StoredObject))
 _NOT_PURGED = _REMOVED.c.purged_at.is_(None)
+_OTHER = _OBJECT.alias("other")
 _LIVE = or_(
     exists().where(_VERSION.c.content_sha256 == _OBJECT.c.content_sha256),
     exists().where(and_(_REMOVED.c.content_sha256 == _OBJECT.c.content_sha256, _NOT_PURGED)),
+    exists().where(_OTHER.c.reference_sha256 == _OBJECT.c.content_sha256),
 )
-"""Whether a version names an object's content, or a removed one that can still come back."""
+"""Whether a version names an object's content, or a removed one that can still come back, or another object needs it.
+
+That other may be dead itself: then it goes first, and what it needs in the next sweep.
+"""
 
 _NEEDED = exists().where(_OBJECT.c.segment_sha256 == _SEGMENT.c.segment_sha256, _LIVE)
 

@@ -118,11 +118,17 @@ class Segment(SQLModel, table=True):
     pins: int = Field(0, sa_column_kwargs={"server_default": "0"})
 
 
+_REFERS = text("reference_sha256 IS NOT NULL")
+
+
 class StoredObject(SQLModel, table=True):
-    """One encoding of one content: which bytes of which segment hold it, and what they hash to."""
+    """One encoding of one content: which bytes of which segment hold it, what they hash to, what they need to be unpacked."""
 
     __tablename__ = "object"
-    __table_args__ = (UniqueConstraint("content_sha256", "segment_sha256", name="object_place"),)
+    __table_args__ = (
+        UniqueConstraint("content_sha256", "segment_sha256", name="object_place"),
+        Index("object_reference", "reference_sha256", sqlite_where=_REFERS, postgresql_where=_REFERS),
+    )
 
     object_id: int | None = Field(None, primary_key=True)
     content_sha256: str = Field(sa_type=TEXT)
@@ -133,6 +139,10 @@ class StoredObject(SQLModel, table=True):
     length: int = Field(sa_type=BYTES)
     stored_sha256: str = Field(sa_type=TEXT)
     blocks: bytes | None = Field(None, sa_type=LargeBinary)
+    reference_sha256: str | None = Field(None, sa_type=TEXT)
+    reference_offset: int = Field(0, sa_type=BYTES, sa_column_kwargs={"server_default": "0"})
+    reference_length: int = Field(0, sa_type=BYTES, sa_column_kwargs={"server_default": "0"})
+    effort: int = Field(0, sa_column_kwargs={"server_default": "0"})
 
 
 _ACTIVE = text("state IN ('queued', 'running', 'retrying', 'parked')")

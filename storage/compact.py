@@ -62,7 +62,7 @@ class Compaction:
         writer = SegmentWriter(self._folder)
         try:
             for place in {place.content_sha256: place for old in olds for place in old.places}.values():
-                _copy(self._folder, writer, place)
+                writer.append_copy(place, stored_blocks(self._folder, place))
             finished = writer.finish([record for old in olds for record in old.records])
         finally:
             writer.abort()
@@ -96,11 +96,3 @@ class Compaction:
         except Outdated:
             return False  # what was written is garbage, and goes as such
         return True
-
-
-def _copy(folder: DataFolder, writer: SegmentWriter, place: Place) -> None:
-    """Append an object; each block is verified as it is read."""
-    stream = writer.append_stream(stored_blocks(folder, place))
-    writer.describe(stream, place.content_sha256, place.size_bytes, place.codec)
-    if stream.stored_sha256 != place.stored_sha256:
-        raise IntegrityError(f"Stored bytes in segment {place.segment_sha256} changed while they were copied.")

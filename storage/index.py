@@ -87,6 +87,20 @@ def place_index(part: Path, target: Path, index: Index) -> bool:
     return True
 
 
+def replace_index(part: Path, target: Path, index: Index) -> None:
+    """Put an index into the place of one that is damaged or says less, by way of the file ``part``. Durable on return.
+
+    Raises:
+        OSError: the operating system refused; the old one is still there.
+    """
+    try:
+        _write_durably(part, index)
+        durable.rename(part, target, "index")
+    finally:
+        part.unlink(missing_ok=True)
+    durable.fsync_folder(target.parent, "index")
+
+
 def _link(part: Path, target: Path) -> bool:
     """Give the file its name unless the name is taken: a rename would take it from whoever came first."""
     durable.step("index: link")
@@ -136,8 +150,8 @@ def _last_line(body: bytes) -> bytes:
     return orjson.dumps({"index_sha256": hashlib.sha256(body).hexdigest()}) + b"\n"
 
 
-def read_index(path: Path) -> Index:
-    """Read and check an index.
+def read_index(path: Path, segment_sha256: str | None = None) -> Index:
+    """Read and check an index. Its name says whose it is, unless ``segment_sha256`` does.
 
     Raises:
         IntegrityError: it is missing, cut short, does not hash to its last line, or is another segment's.
@@ -156,7 +170,7 @@ def read_index(path: Path) -> Index:
         head, *lines = [orjson.loads(line) for line in body.splitlines()]
         if head["strongroom_index"] > FORMAT:
             raise ValueError(f"format {head['strongroom_index']} is newer than this release")
-        if head["segment_sha256"] != path.stem:
+        if head["segment_sha256"] != (segment_sha256 or path.stem):
             raise ValueError("it is another segment's")
         places = tuple(_place(line["object"], head["segment_sha256"]) for line in lines if "object" in line)
         versions = tuple(record_from_json(line["version"]) for line in lines if "version" in line)
@@ -181,6 +195,10 @@ def _place_as_json(place: Place) -> dict[str, Any]:
     }
     if place.blocks is not None:
         fields["blocks_sha256"] = [place.blocks[at : at + 32].hex() for at in range(0, len(place.blocks), 32)]
+    if place.reference_sha256 is not None:
+        fields |= {name: getattr(place, name) for name in ("reference_sha256", "reference_offset", "reference_length")}
+    if place.effort:
+        fields["effort"] = place.effort
     return fields
 
 
@@ -195,4 +213,8 @@ def _place(fields: Mapping[str, Any], segment_sha256: str) -> Place:
         fields["length"],
         fields["stored_sha256"],
         None if blocks is None else bytes.fromhex("".join(blocks)),
+        fields.get("reference_sha256"),
+        fields.get("reference_offset", 0),
+        fields.get("reference_length", 0),
+        fields.get("effort", 0),
     )

@@ -7,18 +7,16 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.rows import NewSegment, Place
 from storage.index import Index, VersionRecord, place_index
 from storage.layout import DataFolder
 from strongroom import durable
+from strongroom.errors import IntegrityError
 
 BLOCK_BYTES = 1 << 20
 """Stored bytes a block digest covers: the most that is read before it can be verified."""
-
-_Entry = tuple[str, int, str, int, int, str, bytes | None]
-"""A place without its segment: content, size, codec, offset, length, digest of the stored bytes, digests of their blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,10 @@ class Encoded:
     stored: bytes
     stored_sha256: str
     blocks: bytes | None
+    reference_sha256: str | None = None
+    reference_offset: int = 0
+    reference_length: int = 0
+    effort: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class SegmentWriter:
         self._folder = folder
         self._part = folder.tmp / f"{secrets.token_hex(16)}.segment"
         self._index_part = self._part.with_suffix(".index")
-        self._entries: list[_Entry] = []  # places need the segment's digest, which is known at the end
+        self._entries: list[Place] = []  # without the segment's digest, which is known at the end
         self._digest = hashlib.sha256()
         with durable.os_errors("cannot write a segment"):
             descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -78,8 +80,9 @@ class SegmentWriter:
         """Add an object that is in memory."""
         start = self.size_bytes
         self._write(encoded.stored)
+        needed = (encoded.reference_sha256, encoded.reference_offset, encoded.reference_length, encoded.effort)
         known = (encoded.content_sha256, encoded.size_bytes, encoded.codec)
-        self._entries.append((*known, start, len(encoded.stored), encoded.stored_sha256, encoded.blocks))
+        self._entries.append(Place(*known, "", start, len(encoded.stored), encoded.stored_sha256, encoded.blocks, *needed))
 
     def append_stream(self, pieces: Iterable[bytes]) -> StreamedObject:
         """Add an object whose stored bytes come in pieces; its content's digest and size are told afterwards, by ``describe``."""
@@ -90,10 +93,22 @@ class SegmentWriter:
             self._write(piece)
         return StreamedObject(start, self.size_bytes - start, blocks.whole.hexdigest(), blocks.finish())
 
-    def describe(self, stream: StreamedObject, content_sha256: str, size_bytes: int, codec: str) -> None:
+    def describe(self, stream: StreamedObject, content_sha256: str, size_bytes: int, codec: str, effort: int = 0) -> None:
         """Say what the bytes of ``append_stream`` are."""
-        known = (content_sha256, size_bytes, codec)
-        self._entries.append((*known, stream.offset, stream.length, stream.stored_sha256, stream.blocks))
+        where = ("", stream.offset, stream.length, stream.stored_sha256, stream.blocks)
+        self._entries.append(Place(content_sha256, size_bytes, codec, *where, effort=effort))
+
+    def append_copy(self, place: Place, pieces: Iterable[bytes], effort: int | None = None) -> None:
+        """Add an object as it lies elsewhere; ``pieces`` are its verified stored bytes.
+
+        Raises:
+            IntegrityError: they are not what the place says.
+        """
+        stream = self.append_stream(pieces)
+        if (stream.length, stream.stored_sha256) != (place.length, place.stored_sha256):
+            raise IntegrityError(f"Stored bytes in segment {place.segment_sha256} changed while they were copied.")
+        known = place.effort if effort is None else effort
+        self._entries.append(replace(place, segment_sha256="", offset=stream.offset, effort=known))
 
     def _write(self, stored: bytes) -> None:
         try:
@@ -114,10 +129,7 @@ class SegmentWriter:
             DiskFull, TransientIO, PermissionRefused: the operating system refused; nothing of this segment is in use.
         """
         name = self._digest.hexdigest()
-        places = tuple(
-            Place(content, size_bytes, codec, name, offset, length, stored, blocks)
-            for content, size_bytes, codec, offset, length, stored, blocks in self._entries
-        )
+        places = tuple(replace(place, segment_sha256=name) for place in self._entries)
         target = self._folder.segment(name)
         with durable.os_errors("cannot write a segment"):
             durable.step("segment: flush")
