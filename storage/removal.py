@@ -6,6 +6,7 @@ The order is the promise: a note of what is about to change (storage/pending.py)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,29 +21,35 @@ from storage.layout import DataFolder
 from storage.pending import MOMENT, as_removed, as_restored, changing, noted
 from strongroom.errors import NotFound, StalePlan
 
+ATTEMPTS = 5
 PORTION = 2000
 """Revisions of one commit: whole libraries are taken together until there are so many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a cleanup removed, or what undoing one brought back. ``versions``: as a whole or in part."""
+    """What a cleanup removed, or what undoing one brought back. ``versions``: as a whole or in part.
+
+    ``changed`` counts libraries that were left as they were, since something came between the plan and its execution.
+    """
 
     plan_id: str
     revisions: int = 0
     versions: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who changes something, and when. ``by`` is ``person:NAME``, ``schedule`` or ``producer:NAME``."""
-
-    by: str
-    now: datetime
+    changed: int = 0
 
 
 Record = Callable[[Connection, Done], None]
 """Called inside the last commit, to write the caller's own rows (a job's outcome) together with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """Who removes or restores something, and when."""
+
+    by: str
+    now: datetime
+    record: Record | None = None
 
 
 class Removal:
@@ -52,25 +59,30 @@ class Removal:
         self._folder = folder
         self._database = database
 
-    def apply(self, plan: Plan, actor: Actor, record: Record | None = None) -> Done:
+    def apply(self, plan: Plan, by: str, now: datetime, *, record: Record | None = None, exactly: bool = True) -> Done:
         """Remove what a plan says; on return that is durable. The bytes stay until the grace period is over.
 
-        Some 2,000 revisions go with one commit, all of them or none. A larger plan goes by whole libraries.
+        ``by`` is such as person:NAME or schedule. Some 2,000 revisions go with one commit, all of them or none; a larger plan
+        goes by whole libraries. Not ``exactly``: libraries that have changed since are left for the next plan.
 
         Raises:
             StalePlan: what the plan was made from has changed since; nothing was removed, unless the plan is a large one.
             Transient: what waiting can heal; likewise.
         """
         done = Done(plan.plan_id)
-        with changing(self._folder, self._database, actor.now):
-            with self._database.read() as connection:
-                _refuse_stale(connection, plan.libraries)
+        with changing(self._folder, self._database, now):
+            if exactly:
+                with self._database.read() as connection:
+                    _refuse_stale(connection, plan.libraries)
             parts = list(_parts(plan.libraries))
             for number, part in enumerate(parts, 1):
-                done = self._remove(part, actor, done, record if number == len(parts) else None)
+                wanted = record if number == len(parts) else None
+                done = (
+                    self._remove(part, _Act(by, now, wanted), done) if exactly else self._try(part, _Act(by, now, wanted), done)
+                )
         return done
 
-    def undo(self, plan_id: str, actor: Actor) -> Done:
+    def undo(self, plan_id: str, by: str, now: datetime) -> Done:
         """Bring back what a plan removed and what has not been purged; on return that is durable.
 
         A version that was stored anew meanwhile keeps what it has and gets its older revisions back.
@@ -79,46 +91,57 @@ class Removal:
             NotFound: there is no such plan, it was undone before, or its grace period is over.
             Transient: what waiting can heal.
         """
-        with changing(self._folder, self._database, actor.now):
+        with changing(self._folder, self._database, now):
             with self._database.read() as connection:
                 removed = restorable(connection, plan_id)
             if not removed:
                 raise NotFound(f"Nothing that the plan {plan_id} removed can be brought back.", _NOT_UNDONE)
             for start in range(0, len(removed), PORTION):
-                self._restore(removed[start : start + PORTION], plan_id, actor)
+                self._restore(removed[start : start + PORTION], plan_id, _Act(by, now))
         return Done(plan_id, len(removed), _versions(removed))
 
-    def _remove(self, part: Sequence[LibraryPlan], actor: Actor, before: Done, record: Record | None) -> Done:
+    def _try(self, part: Sequence[LibraryPlan], act: _Act, before: Done) -> Done:
+        """Remove what of this part is still as it was planned."""
+        left = list(part)
+        for _ in range(ATTEMPTS):
+            with self._database.read() as connection:
+                left = [library for library in left if is_as_planned(connection, library)]
+            with suppress(StalePlan):
+                done = self._remove(left, act, before)
+                return replace(done, changed=done.changed + len(part) - len(left))
+        return replace(before, changed=before.changed + len(part))
+
+    def _remove(self, part: Sequence[LibraryPlan], act: _Act, before: Done) -> Done:
         going = {one.version_id: one for library in part for one in library.going}
         with self._database.read() as connection:
             known = find_revisions(connection, going)
         # Later than what it removes, whatever the clocks did: a rebuild goes by these times.
-        at = max([actor.now, *(one.stored_at + MOMENT for one in known)])
+        at = max([act.now, *(one.stored_at + MOMENT for one in known)])
         with noted(self._folder, self._database, going, at):
             planned = [
-                Gone(one.version_id, one.library_id, one.version, one.revision, one.stored_at, at, actor.by, why, before.plan_id)
+                Gone(one.version_id, one.library_id, one.version, one.revision, one.stored_at, at, act.by, why, before.plan_id)
                 for one, why in ((one, going[one.version_id].why) for one in known)
             ]
             append_events(self._folder.journal, [as_removed(one, at) for one in planned])
             with self._database.write("removal") as connection:
                 _refuse_stale(connection, part)
-                gone = remove_revisions(connection, list(going.values()), at, actor.by, before.plan_id)
-                write_audit(connection, "removed", gone, at, actor.by, before.plan_id)
-                done = Done(before.plan_id, before.revisions + len(gone), before.versions + _versions(gone))
-                if record is not None:
-                    record(connection, done)
+                gone = remove_revisions(connection, list(going.values()), at, act.by, before.plan_id)
+                write_audit(connection, "removed", gone, at, act.by, before.plan_id)
+                done = replace(before, revisions=before.revisions + len(gone), versions=before.versions + _versions(gone))
+                if act.record is not None:
+                    act.record(connection, done)
         return done
 
-    def _restore(self, removed: Sequence[Gone], plan_id: str, actor: Actor) -> None:
-        at = max([actor.now, *(one.removed_at + MOMENT for one in removed)])
+    def _restore(self, removed: Sequence[Gone], plan_id: str, act: _Act) -> None:
+        at = max([act.now, *(one.removed_at + MOMENT for one in removed)])
         ids = [one.version_id for one in removed]
         with noted(self._folder, self._database, ids, at):
             why = f"undo of {plan_id}"
-            append_events(self._folder.journal, [as_restored(one, at, actor.by, why, plan_id) for one in removed])
+            append_events(self._folder.journal, [as_restored(one, at, act.by, why, plan_id) for one in removed])
             with self._database.write("removal") as connection:
                 restore_revisions(connection, ids)
                 audited = [replace(one, why=why) for one in removed]
-                write_audit(connection, "restored", audited, at, actor.by, plan_id)
+                write_audit(connection, "restored", audited, at, act.by, plan_id)
 
 
 _NOT_UNDONE = (

@@ -20,14 +20,14 @@ from storage.engine import Engine
 from storage.events import Removed, Restored, append_events, read_events
 from storage.pending import HEALED_BY, NOTE
 from storage.policies import parse_policies
-from storage.removal import Actor, Removal, refuse_other
+from storage.removal import Removal, refuse_other
 from strongroom.errors import ConfigurationError, NotFound, StalePlan
 from tests.support.archive import body, check_promises, document, revisions, shown, view
 from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.scenarios import OPTIONS
 
 KEEP_TWO = parse_policies({"*": {"keep_last": 2}})
-BOB = Actor("person:bob", datetime.now(UTC))
+BOB = ("person:bob", datetime.now(UTC))
 
 
 def _fill(engine: Engine, versions: int = 4, library_id: str = "/a/b") -> None:
@@ -46,7 +46,7 @@ def _removal(engine: Engine) -> Removal:
 
 def _clean(engine: Engine, policies: object = KEEP_TWO) -> Plan:
     plan = _plan(engine, policies)
-    _removal(engine).apply(plan, BOB)
+    _removal(engine).apply(plan, *BOB)
     engine.tree.catch_up()
     return plan
 
@@ -120,7 +120,7 @@ def test_a_plan_for_the_same_has_the_same_name_and_a_change_gives_another(engine
 def test_what_the_plan_says_is_gone_for_readers_the_tree_and_the_sums(engine: Engine) -> None:
     _fill(engine)
     plan = _plan(engine)
-    done = _removal(engine).apply(plan, BOB)
+    done = _removal(engine).apply(plan, *BOB)
     engine.tree.catch_up()
     assert (done.plan_id, done.revisions, done.versions) == (plan.plan_id, 2, 2)
     assert _names(engine) == ["1.2", "1.3"]
@@ -181,7 +181,7 @@ def test_a_plan_that_something_has_come_between_is_refused_and_removes_nothing(e
         _clean(engine, parse_policies({"*": {"keep_last": 3}}))
     before = view(engine)
     with pytest.raises(StalePlan, match="/a/b has changed"):
-        _removal(engine).apply(plan, BOB)
+        _removal(engine).apply(plan, *BOB)
     assert view(engine) == before
     _journal_agrees(engine)
 
@@ -198,7 +198,7 @@ def test_a_store_between_the_journal_and_the_commit_makes_the_plan_stale_and_the
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("storage.removal.append_events", journal_then_store)
         with pytest.raises(StalePlan):
-            _removal(engine).apply(plan, BOB)
+            _removal(engine).apply(plan, *BOB)
     assert engine.read("/a/b", "1.0") == body(late=1)
     _journal_agrees(engine)
     assert not (engine.folder.metadata / NOTE).exists()
@@ -210,10 +210,10 @@ def test_a_large_plan_goes_by_whole_libraries(engine: Engine, monkeypatch: pytes
     for number in range(4):
         _fill(engine, 4, f"/a/{number}")
     plan = _plan(engine)
-    steps = steps_of(lambda: _removal(engine).apply(plan, BOB))
+    steps = steps_of(lambda: _removal(engine).apply(plan, *BOB))
     assert steps.count("removal: commit") == 2
     assert len(engine.versions()) == 8
-    assert _removal(engine).undo(plan.plan_id, BOB).revisions == 8
+    assert _removal(engine).undo(plan.plan_id, *BOB).revisions == 8
     assert len(engine.versions()) == 16
     _journal_agrees(engine)
 
@@ -226,8 +226,20 @@ def test_the_callers_rows_are_committed_with_it_or_nothing_is(engine: Engine) ->
 
     before = view(engine)
     with pytest.raises(RuntimeError):
-        _removal(engine).apply(_plan(engine), BOB, refuse)
+        _removal(engine).apply(_plan(engine), *BOB, record=refuse)
     assert view(engine) == before
+    _journal_agrees(engine)
+
+
+def test_a_run_that_nobody_watches_leaves_out_what_has_changed(engine: Engine) -> None:
+    _fill(engine, 4, "/a/b")
+    _fill(engine, 4, "/c/d")
+    plan = _plan(engine)
+    engine.store([document("/a/b", "9.0", body(late=1))])
+    done = _removal(engine).apply(plan, *BOB, exactly=False)
+    assert (done.revisions, done.changed) == (2, 1)
+    assert len([one for one in engine.versions() if one.library_id == "/c/d"]) == 2
+    assert len([one for one in engine.versions() if one.library_id == "/a/b"]) == 5
     _journal_agrees(engine)
 
 
@@ -240,14 +252,14 @@ def test_undo_brings_everything_back_as_it_was(engine: Engine) -> None:
     engine.tree.catch_up()
     before, tree = view(engine), shown(engine)
     plan = _clean(engine)
-    done = _removal(engine).undo(plan.plan_id, BOB)
+    done = _removal(engine).undo(plan.plan_id, *BOB)
     engine.tree.catch_up()
     assert (done.revisions, done.versions) == (3, 2)
     assert (view(engine), shown(engine)) == (before, tree)
     check_promises(engine)
     _journal_agrees(engine)
     with pytest.raises(NotFound, match="can be brought back"):
-        _removal(engine).undo(plan.plan_id, BOB)
+        _removal(engine).undo(plan.plan_id, *BOB)
 
 
 def test_a_version_that_was_stored_anew_meanwhile_keeps_that_and_has_its_history_back(engine: Engine) -> None:
@@ -256,7 +268,7 @@ def test_a_version_that_was_stored_anew_meanwhile_keeps_that_and_has_its_history
     receipt = engine.store([document("/a/b", "1.0", body(anew=1))])[0]
     assert (receipt.status, receipt.revision) == ("stored", 2), "a number is never given twice"
     engine.tree.catch_up()
-    _removal(engine).undo(plan.plan_id, BOB)
+    _removal(engine).undo(plan.plan_id, *BOB)
     engine.tree.catch_up()
     assert engine.read("/a/b", "1.0") == body(anew=1)
     assert sorted(one.revision for one in revisions(engine) if one.version == "1.0") == [1, 2]
@@ -278,10 +290,10 @@ def test_plans_can_be_undone_in_any_order(engine: Engine) -> None:
     before = view(engine)
     first = _clean(engine, parse_policies({"*": {"keep_revisions": 1}}))
     second = _clean(engine, parse_policies({"*": {"keep_last": 1}}))
-    _removal(engine).undo(first.plan_id, BOB)
+    _removal(engine).undo(first.plan_id, *BOB)
     assert engine.read("/a/b", "1.0") == body(number=1), "the newest of what is there"
     check_promises(engine)
-    _removal(engine).undo(second.plan_id, BOB)
+    _removal(engine).undo(second.plan_id, *BOB)
     assert view(engine) == before
     engine.tree.catch_up()
     check_promises(engine)
@@ -309,9 +321,9 @@ class Rehearsal:
 
     def run(self, engine: Engine) -> None:
         if self._undo:
-            _removal(engine).undo(self.plan_id, BOB)
+            _removal(engine).undo(self.plan_id, *BOB)
         else:
-            _removal(engine).apply(_plan(engine), BOB)
+            _removal(engine).apply(_plan(engine), *BOB)
         engine.tree.catch_up()
 
     def copy(self) -> Path:
@@ -326,7 +338,7 @@ class Rehearsal:
                 assert found == self.after
             if self._undo and found == self.after:
                 with pytest.raises(NotFound):
-                    _removal(engine).undo(self.plan_id, BOB)
+                    _removal(engine).undo(self.plan_id, *BOB)
                 engine.tree.catch_up()
             else:
                 self.run(engine)
@@ -357,10 +369,10 @@ def test_the_end_of_the_process_leaves_all_or_nothing(fresh_folder: Path, scratc
 def test_what_a_crash_left_half_told_is_corrected_by_whoever_comes_next(engine: Engine) -> None:
     _fill(engine)
     with crash_at("removal: commit"):
-        _removal(engine).apply(_plan(engine), BOB)
+        _removal(engine).apply(_plan(engine), *BOB)
     assert (engine.folder.metadata / NOTE).exists()
     with pytest.raises(NotFound):
-        _removal(engine).undo("no such plan", BOB)
+        _removal(engine).undo("no such plan", *BOB)
     said = [event for event in read_events(engine.folder.journal) if isinstance(event, Restored)]
     assert {(one.version, one.by) for one in said} == {("1.0", HEALED_BY), ("1.1", HEALED_BY)}
     _journal_agrees(engine)
@@ -397,14 +409,14 @@ def test_stores_and_readers_beside_cleanups_see_whole_states(engine: Engine, ope
     removed = 0
     while threads[0].is_alive():
         try:
-            removed += _removal(engine).apply(_plan(engine), BOB).revisions
+            removed += _removal(engine).apply(_plan(engine), *BOB).revisions
         except StalePlan:
             continue
     stop.set()
     for thread in threads:
         thread.join()
     assert not problems
-    _removal(engine).apply(_plan(engine), BOB)
+    _removal(engine).apply(_plan(engine), *BOB)
     engine.tree.catch_up()
     assert _names(engine) == ["2.10", "2.11"]
     check_promises(engine)
@@ -413,10 +425,10 @@ def test_stores_and_readers_beside_cleanups_see_whole_states(engine: Engine, ope
 
 def test_clocks_that_go_back_do_not_put_a_removal_before_what_it_removes(engine: Engine) -> None:
     _fill(engine)
-    early = Actor("schedule", datetime.now(UTC) - timedelta(days=9))
+    early = ("schedule", datetime.now(UTC) - timedelta(days=9))
     plan = _plan(engine)
-    _removal(engine).apply(plan, early)
-    _removal(engine).undo(plan.plan_id, early)
+    _removal(engine).apply(plan, *early)
+    _removal(engine).undo(plan.plan_id, *early)
     events = [event for event in read_events(engine.folder.journal) if isinstance(event, Removed | Restored)]
     assert len(events) == 4
     for version in ("1.0", "1.1"):

@@ -21,7 +21,7 @@ from storage.engine import Engine
 from storage.events import read_events
 from storage.index import VersionRecord, read_index
 from storage.policies import parse_policies
-from storage.removal import Actor, Removal
+from storage.removal import Removal
 from storage.sweep import ABANDONED, LEAST_GRACE, LONGEST_STORE, Sweep, Swept
 from storage.trash import empty_trash, list_trash
 from strongroom.errors import DiskFull, NotFound, StorageError
@@ -40,7 +40,7 @@ MUCH_LATER = NOW + timedelta(days=30)
 
 def _clean(engine: Engine, now: datetime = NOW) -> str:
     plan = make_plan(engine.database, KEEP_ONE, now)
-    Removal(engine.folder, engine.database).apply(plan, Actor("schedule", now))
+    Removal(engine.folder, engine.database).apply(plan, "schedule", now)
     engine.tree.catch_up()
     return plan.plan_id
 
@@ -119,14 +119,14 @@ def test_until_the_grace_period_ends_undo_brings_back_what_was_swept_around(engi
     before = view(engine)
     plan_id = _clean(engine)
     _sweep(engine, NOW + timedelta(hours=23))
-    Removal(engine.folder, engine.database).undo(plan_id, Actor("person:bob", NOW))
+    Removal(engine.folder, engine.database).undo(plan_id, "person:bob", NOW)
     engine.tree.catch_up()
     assert view(engine) == before
     check_promises(engine)
     plan_id = _clean(engine)
     _sweep(engine, LATER)
     with pytest.raises(NotFound):
-        Removal(engine.folder, engine.database).undo(plan_id, Actor("person:bob", LATER))
+        Removal(engine.folder, engine.database).undo(plan_id, "person:bob", LATER)
 
 
 def test_a_segment_stays_while_anything_in_it_is_named(engine: Engine) -> None:
@@ -174,7 +174,7 @@ def test_a_grace_period_of_nothing_is_an_hour(engine: Engine) -> None:
 def test_the_tree_has_let_go_before_anything_is_purged(engine: Engine) -> None:
     _alone(engine)
     plan = make_plan(engine.database, KEEP_ONE, NOW)
-    Removal(engine.folder, engine.database).apply(plan, Actor("schedule", NOW))
+    Removal(engine.folder, engine.database).apply(plan, "schedule", NOW)
     assert _sweep(engine, LATER).purged == 0
     engine.tree.catch_up()
     assert _sweep(engine, LATER).purged == 2
