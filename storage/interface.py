@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from storage import operations
+from storage import curating, operations
 from storage.faces import Listing, Operation
 
 
 class Interface:
-    """Every operation, once. ``storage/operations.py`` says what each promises."""
+    """Every operation, once. ``storage/operations.py`` and ``storage/curating.py`` say what each promises."""
 
     initialize = Operation(operations.initialize)
 
@@ -26,3 +26,11 @@ class Interface:
     get_storage_statistics = Operation(operations.get_storage_stats)  # likewise
 
     verify_integrity = Operation(operations.verify_integrity)
+
+    rollback = Operation(curating.rollback)
+    follow_newest = Operation(curating.follow_newest)
+    pin_version = Operation(curating.pin_version)
+    unpin_version = Operation(curating.unpin_version)
+    label_version = Operation(curating.label_version)
+    get_history = Operation(curating.get_history)
+    compare_versions = Operation(curating.compare_versions)
