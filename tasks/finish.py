@@ -17,7 +17,7 @@ from models.rows import StoredVersion
 from storage.documents import DocumentScanner, Limits, unpack
 from storage.intake import Incoming, Named, name_of
 from strongroom.contracts import DocumentReceipt, ErrorInfo, StoreReceipt
-from strongroom.errors import PayloadDamaged, PayloadMissing, StorageError, VersionExists
+from strongroom.errors import MessageTooNew, PayloadDamaged, PayloadMissing, StorageError, VersionExists
 from strongroom.result import Problem
 from tasks.accepted import SUFFIX, Accepted
 from tasks.ending import hand_back, keep, tell
@@ -53,6 +53,8 @@ def finish_ended(services: Services, job_id: str, files: ExitStack) -> None:
         accepted = files.enter_context(Accepted(path)) if row.outcome is not None else None
     except (PayloadMissing, PayloadDamaged):
         accepted = None
+    except MessageTooNew:
+        return  # a newer worker did it, and one will tell its producer
     if accepted is None:
         _finish_failed(services, row)
     else:

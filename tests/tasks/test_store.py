@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import durable
+from strongroom import durable, numbering
 from strongroom.contracts import DocumentOptions
-from strongroom.errors import BrokerUnavailable, DiskFull
+from strongroom.errors import BrokerUnavailable, DiskFull, TransientIO
+from strongroom.inbox import InboxWriter
 from tests.support.desk import Desk, crash_at, document, failing, largest_file, observed, steps_of
 
 JOB, OTHER = "job-00000001", "job-00000002"
@@ -306,6 +307,21 @@ def test_a_producer_that_cannot_be_told_yet_is_told_later(desk: Desk) -> None:
     desk.deliver()
 
     assert desk.receipt(JOB) is not None
+    assert desk.staged == []
+
+
+def test_a_job_that_a_newer_worker_ended_is_left_to_be_told_by_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its message would come round for ever in a worker that cannot read its payload."""
+    with InboxWriter(desk.inbox, JOB, receipt=True, priority="high") as writer:
+        writer.add(document())
+        writer.commit()
+    with failing("inbox: let go", TransientIO("the disk stumbled")):
+        assert desk.run(JOB).state == "done"
+    monkeypatch.setattr(numbering, "CONTRACT", 1)
+    desk.run(JOB)
+    assert desk.staged == [JOB]
+    monkeypatch.undo()
+    desk.run(JOB)
     assert desk.staged == []
 
 
