@@ -55,5 +55,7 @@ SCHEDULED = (
         "strongroom.prune",
         arguments=lambda settings: {"days": settings.history_days, "jobs": settings.history_jobs},
     ),
+    Scheduled("retention", "cleanup", "strongroom.cleanup", arguments=lambda settings: {"policies": settings.retention}),
+    Scheduled("sweep", "sweep", "strongroom.sweep", arguments=lambda settings: {"grace_hours": settings.grace_hours}),
 )
 """One row a schedule. Each has a setting ``STRONGROOM_SCHEDULE_{NAME}`` in config/settings.py."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -61,6 +61,23 @@ class Settings(BaseSettings):
     )
     schedule_prune_history: CronExpression = Field(
         "0 4 * * *", description="When old jobs are removed from the history, as a cron expression; empty: never."
+    )
+    schedule_retention: CronExpression = Field(
+        "0 3 * * *", description="When what the retention policies do not keep is removed, as a cron expression; empty: never."
+    )
+    schedule_sweep: CronExpression = Field(
+        "30 3 * * *", description="When bytes that nothing names any more are removed, as a cron expression; empty: never."
+    )
+    retention: dict[str, Any] = Field(
+        {},
+        description='Which versions are kept, by library pattern, as JSON: {"*": {"keep_last": 5, "within": "90d"}}. '
+        "Without any, everything is kept; docs/how-to/cleanup.md.",
+    )
+    grace_hours: int = Field(
+        168,
+        ge=1,
+        le=87_600,
+        description="Hours in which what was removed can come back, and after that hours its bytes stay in the trash.",
     )
     history_days: int = Field(90, ge=1, description="Days after which an ended job is removed from the history.")
     history_jobs: int = Field(1_000_000, ge=1, description="Ended jobs that the history keeps, the newest.")

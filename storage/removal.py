@@ -107,9 +107,8 @@ class Removal:
             with self._database.read() as connection:
                 left = [library for library in left if is_as_planned(connection, library)]
             with suppress(StalePlan):
-                done = self._remove(left, act, before)
-                return replace(done, changed=done.changed + len(part) - len(left))
-        return replace(before, changed=before.changed + len(part))
+                return self._remove(left, act, replace(before, changed=before.changed + len(part) - len(left)))
+        return self._remove([], act, replace(before, changed=before.changed + len(part)))
 
     def _remove(self, part: Sequence[LibraryPlan], act: _Act, before: Done) -> Done:
         going = {one.version_id: one for library in part for one in library.going}
@@ -122,7 +121,8 @@ class Removal:
                 Gone(one.version_id, one.library_id, one.version, one.revision, one.stored_at, at, act.by, why, before.plan_id)
                 for one, why in ((one, going[one.version_id].why) for one in known)
             ]
-            append_events(self._folder.journal, [as_removed(one, at) for one in planned])
+            if planned:
+                append_events(self._folder.journal, [as_removed(one, at) for one in planned])
             with self._database.write("removal") as connection:
                 _refuse_stale(connection, part)
                 gone = remove_revisions(connection, list(going.values()), at, act.by, before.plan_id)

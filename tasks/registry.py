@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 from storage.tidy import tidy
 from strongroom.errors import StorageError
 from strongroom.routes import STORE_TASK
+from tasks.cleanup import CLEANUP, SWEEP
 from tasks.jobs import Kind, run_job
 from tasks.prune import PRUNE
 from tasks.services import TASKS, TIDY_TASK, TREE_TASK, Services
@@ -38,7 +39,7 @@ _OPTIONS: dict[str, Any] = {  # Celery's task options: of many types
 }
 """Late acknowledgement: a message leaves the broker when the ledger knows how its job ended, not before."""
 
-KINDS: tuple[Kind[Any], ...] = (VERIFY, PRUNE)
+KINDS: tuple[Kind[Any], ...] = (VERIFY, PRUNE, CLEANUP, SWEEP)
 """Every kind of job but a store."""
 
 PAUSE_S = 1.0

@@ -21,8 +21,9 @@ from models.schedule import find_schedules, last_slots
 from storage.engine import Engine
 from strongroom.contracts import VerifyMessage
 from strongroom.errors import BrokerUnavailable, ConfigurationError
+from tasks.cleanup import CleanupMessage, SweepMessage
 from tasks.prune import PruneMessage
-from tasks.services import PRUNE_TASK
+from tasks.services import CLEANUP_TASK, PRUNE_TASK, SWEEP_TASK
 from tests.workers.processes_of import await_that
 from workers.liveness import has_given_sign
 from workers.metrics import schedules
@@ -31,6 +32,7 @@ from workers.schedules import Clerk, plans
 
 CHECKOUT = Path(__file__).parents[2]
 SLOTS = "strongroom_schedule_slots_total"
+OFF = {"schedule_prune_history": "", "schedule_retention": "", "schedule_sweep": ""}
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -54,9 +56,10 @@ def jobs_of(data: Path) -> list[JobRow]:
 
 def test_each_schedule_has_its_setting_and_its_messages_are_understood() -> None:
     contracts: dict[str, type[BaseModel]] = {"strongroom.verify": VerifyMessage, PRUNE_TASK: PruneMessage}
+    contracts |= {CLEANUP_TASK: CleanupMessage, SWEEP_TASK: SweepMessage}
     settings = Settings(history_days=7, history_jobs=1000, time_zone="Europe/Berlin", schedule_prune_history="")
     found = {plan.name: plan for plan in plans(settings)}
-    assert list(found) == [one.name for one in SCHEDULED] == ["integrity-sweep", "prune-history"]
+    assert list(found) == [one.name for one in SCHEDULED] == ["integrity-sweep", "prune-history", "retention", "sweep"]
     for plan in found.values():
         contracts[plan.task].model_validate({"request_id": f"{plan.name}-20261101T120000Z", **plan.arguments})
     assert found["integrity-sweep"].said == ("30 2 * * *", "Europe/Berlin")
@@ -79,15 +82,20 @@ def test_a_schedule_that_cannot_be_used_is_named_and_not_its_value(
 
 def test_a_clerk_starts_what_is_due_once(data: Path) -> None:
     mailbox = Mailbox()
-    clerk = Clerk(Settings(data_dir=data), mailbox)
+    clerk = Clerk(Settings(data_dir=data, retention={"*": {"keep_last": 5}}, grace_hours=2), mailbox)
     for hours in (0, 15, 15, 16):
         clerk.look(lambda hours=hours: NOON + timedelta(hours=hours))  # type: ignore[misc] # mypy cannot infer such a default
     clerk.stop()
     assert mailbox.messages == [
         ("strongroom.verify", {"contract": 1, "request_id": "integrity-sweep-20261102T023000Z"}),
+        (
+            "strongroom.cleanup",
+            {"contract": 1, "request_id": "retention-20261102T030000Z", "policies": {"*": {"keep_last": 5}}},
+        ),
         ("strongroom.prune", {"contract": 1, "request_id": "prune-history-20261102T040000Z", "days": 90, "jobs": 1_000_000}),
+        ("strongroom.sweep", {"contract": 1, "request_id": "sweep-20261102T033000Z", "grace_hours": 2}),
     ]
-    assert [row.asked_by for row in jobs_of(data)] == ["schedule"] * 2
+    assert [row.asked_by for row in jobs_of(data)] == ["schedule"] * 4
 
 
 def test_a_clerk_begins_as_soon_as_the_data_folder_is_there(data: Path) -> None:
@@ -97,7 +105,7 @@ def test_a_clerk_begins_as_soon_as_the_data_folder_is_there(data: Path) -> None:
         clerk.start()
         await_that(lambda: len(logs) >= 2, "it has tried in vain, twice")
         hidden.rename(data)
-        await_that(lambda: looked_after(data) == {"integrity-sweep", "prune-history"}, "it looks")
+        await_that(lambda: looked_after(data) == {one.name for one in SCHEDULED}, "it looks")
     clerk.stop()
     assert {line["event"] for line in logs} == {"the schedules cannot be looked after; tried again in seconds"}
     assert not clerk.is_stuck()
@@ -109,7 +117,7 @@ def looked_after(data: Path) -> set[str]:
 
 
 def test_beat_claims_what_is_due_though_there_is_no_broker(data: Path) -> None:
-    settings = Settings(data_dir=data, schedule_integrity_sweep="* * * * *", schedule_prune_history="")
+    settings = Settings(data_dir=data, schedule_integrity_sweep="* * * * *", **OFF)  # type: ignore[arg-type] # by name
     before = datetime.now(UTC) - timedelta(minutes=5)
     clerk = Clerk(settings, Mailbox())
     clerk.look(lambda: before)
@@ -118,7 +126,7 @@ def test_beat_claims_what_is_due_though_there_is_no_broker(data: Path) -> None:
         "STRONGROOM_DATA_DIR": str(data),
         "STRONGROOM_BROKER_URL": "redis://127.0.0.1:1/0",
         "STRONGROOM_SCHEDULE_INTEGRITY_SWEEP": "* * * * *",
-        "STRONGROOM_SCHEDULE_PRUNE_HISTORY": "",
+        **{f"STRONGROOM_{name.upper()}": "" for name in OFF},
     }
     command = [sys.executable, "-m", "celery", "-A", "workers.main", "beat", "--scheduler", "workers.pulse:PulsedScheduler"]
     beat = subprocess.Popen(

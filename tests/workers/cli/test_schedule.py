@@ -21,7 +21,8 @@ from workers.cli import app
 from workers.schedules import plans
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-SETTINGS = {"schedule_integrity_sweep": "0 * * * *", "schedule_prune_history": "", "time_zone": "Australia/Lord_Howe"}
+OFF = {"schedule_prune_history": "", "schedule_retention": "", "schedule_sweep": ""}
+SETTINGS = {"schedule_integrity_sweep": "0 * * * *", **OFF, "time_zone": "Australia/Lord_Howe"}
 ENVIRON = {f"STRONGROOM_{name.upper()}": value for name, value in SETTINGS.items()}
 
 
@@ -48,7 +49,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_a_service_that_never_ran_has_schedules_that_nobody_looks_at(data: Path) -> None:
-    sweep, prune = told(data, "schedule")
+    sweep, prune, *_ = told(data, "schedule")
     assert (sweep["name"], sweep["kind"], sweep["expression"]) == ("integrity-sweep", "verify", "0 * * * *")
     assert (sweep["last_slot"], sweep["seen_until"], sweep["time_zone"]) == (None, None, "Australia/Lord_Howe")
     assert "nobody has looked" in sweep["troubles"][0]
@@ -60,7 +61,7 @@ def test_all_is_well_while_a_beat_looks_and_jobs_are_done(data: Path, engine: En
     look(engine, 2 * HOUR, HOUR, timedelta(0))
     with engine.database.write() as connection:
         connection.execute(update(table_of(Job)).values(state="done", finished_at=NOW))
-    [sweep, _] = told(data, "schedule")
+    [sweep, *_] = told(data, "schedule")
     assert sweep["troubles"] == []
     assert sweep["last_slot"]["job_state"] is None, "it was overlapped"
     assert sweep["counts"]["ran"] + sweep["counts"]["late"] == 1
@@ -77,21 +78,21 @@ def test_a_last_job_that_failed_is_trouble(data: Path, engine: Engine, state: st
     [job] = jobs_of(engine)
     with engine.database.write() as connection:
         connection.execute(update(table_of(Job)).values(state=state, finished_at=NOW))
-    [sweep, _] = told(data, "schedule")
+    [sweep, *_] = told(data, "schedule")
     assert sweep["troubles"] == [f"its last job {state}: strongroom jobs show {job.job_id}"]
     assert f"strongroom jobs show {job.job_id}" in run(data, "schedule").stdout
 
 
 def test_a_beat_that_stopped_is_seen_after_a_minute(data: Path, engine: Engine) -> None:
     look(engine, timedelta(minutes=5))
-    [sweep, _] = told(data, "schedule")
+    [sweep, *_] = told(data, "schedule")
     assert sweep["troubles"][0].startswith("nobody has looked at it for 5 min")
 
 
 def test_what_beat_goes_by_is_shown_and_not_what_this_command_was_given(data: Path, engine: Engine) -> None:
     look(engine, timedelta(0))
     answer = CliRunner().invoke(app, ["--data", str(data), "schedule", "--json"], env={})
-    assert [one["expression"] for one in json.loads(answer.stdout)] == ["0 * * * *", None]
+    assert [one["expression"] for one in json.loads(answer.stdout)] == ["0 * * * *", None, None, None]
 
 
 def test_show_lists_the_last_times_newest_first(data: Path, engine: Engine) -> None:
