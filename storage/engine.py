@@ -12,6 +12,7 @@ from models.catalogue import find_version, list_libraries, list_versions, totals
 from models.database import Database
 from models.migrate import check_revision, upgrade
 from models.rows import LibraryRow, StoredVersion
+from storage.accesses import Accesses
 from storage.codecs import encoder_of
 from storage.documents import Limits
 from storage.intake import Incoming, tree_path
@@ -72,6 +73,7 @@ class Engine:
         self.database = Database(self.options.database_url or f"sqlite:///{self.folder.metadata / 'catalogue.db'}")
         self.tree = Tree(self.folder, self.database, self.options.tree)
         self.archive = Archive(self.folder, self.database)
+        self.accesses = Accesses()
         self._storing = Storing(self.folder, self.database, encoder, self.options.limits)
 
     def create(self) -> Self:
@@ -154,7 +156,7 @@ class Engine:
             NotFound: it is not stored.
             IntegrityError: what is on disk is not what was stored.
         """
-        found = self.find(library_id, version)
+        found = self._wanted(library_id, version)
         try:
             return read_content(self.folder, found.place)
         except IntegrityError as error:
@@ -166,7 +168,7 @@ class Engine:
         Raises:
             NotFound, IntegrityError: as ``read``; a damaged block ends the stream before anything of it is yielded.
         """
-        return self._stream(self.find(library_id, version), version)
+        return self._stream(self._wanted(library_id, version), version)
 
     def _stream(self, found: StoredVersion, version: str | None) -> Iterator[bytes]:
         pieces = stream_content(self.folder, found.place)
@@ -184,6 +186,12 @@ class Engine:
         if again.place == found.place:
             raise error
         return again
+
+    def _wanted(self, library_id: str, version: str | None) -> StoredVersion:
+        """Return what is to be read, and count the read: in memory, whoever has a heartbeat writes the counts."""
+        found = self.find(library_id, version)
+        self.accesses.note(found.version_id)
+        return found
 
     def versions(self, library_id: str | None = None) -> list[StoredVersion]:
         """Return the current versions, libraries by name, versions newest first."""

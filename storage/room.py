@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -15,7 +16,7 @@ from storage.layout import DataFolder
 from storage.limits import Limits
 from storage.treemode import shown_mode
 from strongroom.contracts import DocumentReceipt
-from strongroom.errors import DataFolderError
+from strongroom.errors import DataFolderError, StorageError
 
 
 class Room:
@@ -68,10 +69,16 @@ class Room:
                 self._engine = engine
 
     def close(self) -> None:
-        """Let go of the catalogue. Not while other threads are at work."""
+        """Write how often what was read, and let go of the catalogue. Not while other threads are at work."""
         with self._opening:
             engine, self._engine = self._engine, None
-        if engine is not None:
+        if engine is None:
+            return
+        try:
+            if engine.accesses:
+                with suppress(StorageError), engine.database.write("accesses") as connection:
+                    engine.accesses.flush_access(connection)
+        finally:
             engine.close()
 
     def store(self, document: Incoming) -> DocumentReceipt:
