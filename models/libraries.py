@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -28,6 +28,7 @@ _FIND = select(*(_LIBRARY.c[name] for name in _ALL))
 _ADD = bulk_insert(_LIBRARY, _ALL)
 _SET: Any = {name: bindparam(name) for name in _CHANGING}  # values() asks for more kinds of keys than a dict of str has
 _CHANGE = Bulk(update(_LIBRARY).where(_LIBRARY.c.library_id == bindparam("key")).values(_SET), ("key", *_CHANGING))
+_stored_at = attrgetter("stored_at")
 _all_of, _changing_of = itemgetter(*_ALL), itemgetter("library_id", *_CHANGING)
 
 
@@ -80,12 +81,12 @@ def _changed(
     new["total_versions"] += len(added) - len(gone)
     new["total_size_bytes"] += sum(one.size_bytes for one in added) - sum(one.size_bytes for one in gone)
     new["compressed_size_bytes"] += sum(one.stored_bytes for one in added) - sum(one.stored_bytes for one in gone)
-    latest = max(added, key=_order)
-    if row is None or _order(latest) >= (row["latest_rank"], row["latest_key"], row["latest_at"]):
-        if new["latest_held"] and latest.file_path not in known and latest.stored_at > new["latest_held_at"]:
-            new.update(_NOT_HELD)
-        new.update(dict(zip(_LATEST, (*_order(latest), new["latest_held"] or latest.version), strict=True)))
-        new.update(_facts(latest.library))
+    for one in sorted(added, key=_stored_at):  # one by one, or a rebuild would have to know which came together
+        if "latest_rank" not in new or _order(one) >= (new["latest_rank"], new["latest_key"], new["latest_at"]):
+            if new["latest_held"] and one.file_path not in known and one.stored_at > new["latest_held_at"]:
+                new.update(_NOT_HELD)
+            new.update(dict(zip(_LATEST, (*_order(one), new["latest_held"] or one.version), strict=True)))
+            new.update(_facts(one.library))
     new["updated_at"] = max(one.stored_at for one in added)
     return new
 

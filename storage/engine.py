@@ -21,6 +21,7 @@ from storage.paths import LATEST
 from storage.read import read_content, stream_content
 from storage.rollback import Rollback, follow_newest, rollback
 from storage.store import Record, Storing
+from storage.switch import refuse_without_catalogue
 from storage.trail import Actor, Archive
 from storage.tree import Mode, Tree
 from storage.treemode import adopt_mode, shown_mode
@@ -80,10 +81,11 @@ class Engine:
         """Make the data folder and bring its catalogue to this release; complete one that is there.
 
         Raises:
-            DataFolderError: a newer release made it, or the folder holds other things.
+            DataFolderError: a newer release made it, the folder holds other things, or documents whose catalogue is lost.
             PermissionRefused: it cannot be written.
         """
         self.folder.create()
+        refuse_without_catalogue(self.folder, self.database)
         upgrade(self.database)
         adopt_mode(self.folder, self.database, self.options.tree)
         return self

@@ -9,6 +9,7 @@ import orjson
 from models.rows import StoredVersion
 from storage.generation import CHECKSUM, METADATA
 from storage.layout import DataFolder
+from storage.paths import LATEST
 from storage.read import file_sha256
 from storage.tree import Mode
 from strongroom.contracts import Finding
@@ -35,6 +36,17 @@ def tree_finding(folder: DataFolder, one: StoredVersion) -> Finding | None:
     except ValueError as error:
         return Finding(code="tree_damaged", path=one.file_path, message=f"Its {METADATA} is damaged: {error}.")
     return None
+
+
+def is_in_tree(folder: DataFolder, file_path: str, content_sha256: str, *, latest: bool) -> bool:
+    """Whether the tree shows this content at this path, and as ``latest``, as far as its metadata and links tell."""
+    link = (folder.root / file_path).parent
+    try:
+        told = orjson.loads((link / METADATA).read_bytes())
+        linked = not latest or str((link.parent / LATEST).readlink()) == link.name
+    except (OSError, ValueError):
+        return False
+    return linked and isinstance(told, dict) and told.get("content_sha256") == content_sha256
 
 
 def _digest(folder: DataFolder, one: StoredVersion, path: Path) -> str:

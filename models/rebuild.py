@@ -1,0 +1,149 @@
+"""Rows for a catalogue that is made anew, in bulk: nothing is looked up, since nothing is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select
+from sqlmodel import SQLModel
+
+from models.bulk import Bulk, Row, bulk_insert
+from models.database import Database
+from models.parts import in_parts
+from models.rows import LIBRARY_FACTS, Place
+from models.tables import Library, Segment, StoredObject, Version, table_of
+from models.upkeep_tables import Audit, Label, Pin, RemovedVersion
+
+MADE_ANEW: tuple[type[SQLModel], ...] = (Label, Pin, RemovedVersion, Version, Library, StoredObject, Segment)
+"""What the disk tells, in an order in which it may be deleted."""
+
+_SEGMENT, _OBJECT = table_of(Segment), table_of(StoredObject)
+_COPIED_ROWS = 1000
+
+
+class Adder:
+    """Adds rows that have these columns to a table; the others get their defaults."""
+
+    def __init__(self, kind: type[SQLModel], *names: str) -> None:
+        table = table_of(kind)
+        defaults: dict[str, Any] = {  # scalars of several types
+            column.name: column.default.arg  # type: ignore[attr-defined] # a scalar one has it
+            for column in table.columns
+            if column.default is not None and column.default.is_scalar and column.name not in names
+        }
+        self._bulk: Bulk = bulk_insert(table, (*names, *defaults))
+        self._rest = tuple(defaults.values())
+
+    def add(self, connection: Connection, rows: Iterable[Row]) -> None:
+        """Add the rows, whose values are in the order of the names."""
+        self._bulk.run(connection, ((*row, *self._rest) for row in rows))
+
+
+_VERSION_COLUMNS = (
+    "version_id",
+    "library_id",
+    "version",
+    "revision",
+    "current",
+    "order_rank",
+    "order_key",
+    "file_path",
+    "file_size_bytes",
+    "compressed_size_bytes",
+    "content_sha256",
+    "created_at",
+    "download_source",
+    "details",
+    "in_tree",
+)
+_SUMS = ("total_versions", "total_size_bytes", "compressed_size_bytes")
+_LATEST = ("latest_version", "latest_rank", "latest_key", "latest_at", "latest_held", "latest_held_at")
+
+SEGMENTS = Adder(Segment, "segment_sha256", "size_bytes", "object_count", "created_at")
+OBJECTS = Adder(StoredObject, *Place.__slots__)
+LIBRARIES = Adder(Library, "library_id", "created_at", "updated_at", *_SUMS, *_LATEST, *LIBRARY_FACTS)
+VERSIONS = Adder(Version, *_VERSION_COLUMNS)
+REMOVED = Adder(RemovedVersion, *_VERSION_COLUMNS, "removed_at", "removed_by", "why", "plan_id", "purged_at")
+PINS = Adder(Pin, "library_id", "version", "at", "by", "why")
+LABELS = Adder(Label, "library_id", "label", "version", "at", "by", "why")
+AUDITS = Adder(Audit, "at", "by", "action", "library_id", "version", "why", "details")
+
+
+def empty_catalogue(connection: Connection) -> None:
+    """Delete what the disk tells; the ledger of jobs, the schedules and the audit trail stay."""
+    for kind in MADE_ANEW:
+        connection.execute(delete(table_of(kind)))
+
+
+def is_empty(connection: Connection, kind: type[SQLModel]) -> bool:
+    """Whether a table has no row."""
+    return connection.execute(select(table_of(kind)).limit(1)).first() is None
+
+
+def newest_places_last(connection: Connection) -> None:
+    """Number the places of contents that have several by the time of their segments: the newest is the one that is read."""
+    several = select(_OBJECT.c.content_sha256).group_by(_OBJECT.c.content_sha256).having(func.count() > 1)
+    contents = list(connection.scalars(several))
+    columns = [_OBJECT.c[name] for name in Place.__slots__]
+    for part in in_parts(contents):
+        wanted = _OBJECT.c.content_sha256.in_(part)
+        query = select(*columns).join(_SEGMENT, _SEGMENT.c.segment_sha256 == _OBJECT.c.segment_sha256).where(wanted)
+        rows = [tuple(row) for row in connection.execute(query.order_by(_SEGMENT.c.created_at, _SEGMENT.c.segment_sha256))]
+        connection.execute(delete(_OBJECT).where(wanted))
+        OBJECTS.add(connection, rows)
+
+
+def sizes_of_contents(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Return for each content its plain bytes and the stored ones of its newest place."""
+    columns = _OBJECT.c
+    query = select(columns.content_sha256, columns.size_bytes, columns.length).order_by(columns.object_id)
+    return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+
+
+def copy_the_rest(old: Database, connection: Connection) -> int:
+    """Copy what only a catalogue knows (jobs, schedules, the audit trail, findings) from another one; return how many rows.
+
+    Raises:
+        StorageError: the other one cannot be read.
+    """
+    made_anew = {table_of(kind).name for kind in MADE_ANEW}
+    copied = 0
+    with old.read() as source:
+        for table in SQLModel.metadata.sorted_tables:
+            if table.name in made_anew:
+                continue
+            result = source.execution_options(yield_per=_COPIED_ROWS).execute(select(table)).mappings()
+            for rows in result.partitions(_COPIED_ROWS):
+                connection.execute(insert(table), [dict(row) for row in rows])
+                copied += len(rows)
+    return copied
+
+
+def known_revisions(old: Database) -> Iterator[tuple[str, str, int, str]]:
+    """Yield library, version, revision and content of all that a catalogue has stored.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    columns = table_of(Version).c
+    query = select(columns.library_id, columns.version, columns.revision, columns.content_sha256)
+    with old.read() as connection:
+        for row in connection.execution_options(yield_per=_COPIED_ROWS).execute(query):
+            yield row[0], row[1], row[2], row[3]
+
+
+def library_row(
+    library_id: str,
+    times: tuple[datetime, datetime],
+    sums: tuple[int, int, int],
+    latest: Sequence[Any],  # columns of several types
+    facts: Mapping[str, str | int | float],
+) -> Row:
+    """Return what LIBRARIES takes."""
+    told = [facts.get(name, None if name in _NUMBERS else "") for name in LIBRARY_FACTS]
+    return (library_id, *times, *sums, *latest, *told)
+
+
+_NUMBERS = ("trust_score", "star_count")
