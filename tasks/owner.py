@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
@@ -23,6 +23,9 @@ from models.leases import Fate
 LEAVING = ".leaving"
 FROZEN = ".frozen"
 _FORGOTTEN_AFTER_S = 24 * 3600.0
+
+DENIAL_S = 5.0
+"""A process that goes on denies that it is frozen within a second of its heart. That may just have waited for the database."""
 
 
 def this_process() -> str:
@@ -43,7 +46,7 @@ class Presence:
     child this process is.
     """
 
-    def __init__(self, folder: Path, process: str, worker: str = "") -> None:
+    def __init__(self, folder: Path, process: str, worker: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         """Take a new lock in ``folder``, which is made when it is not there; locks of dead processes are removed.
 
         Raises:
@@ -53,6 +56,8 @@ class Presence:
         self._folder, self._process, self._worker = folder, process, worker
         self._lock = secrets.token_hex(8)
         self._numbers = count(1)
+        self._clock = clock
+        self._noted: dict[Path, float] = {}
         self._at_work: dict[str, float] = {}
         self._descriptor = _take(folder / self._lock)
         self._forget_the_dead()
@@ -94,18 +99,22 @@ class Presence:
         (self._folder / f"{self._lock}{FROZEN}").unlink(missing_ok=True)
 
     def kill_frozen_siblings(self) -> list[str]:
-        """Kill the processes of this worker's pool that are noted to be frozen; return their runs. The pool starts others.
+        """Kill processes of this worker's pool that have been noted to be frozen for DENIAL_S; return their runs.
+
+        The pool starts others in their place. Call it every few seconds.
 
         Their leases were taken from them, so they can do nothing any more, and would keep a slot for ever. What cannot be told
         for certain to be a sibling (another worker's, another host's, a system without /proc) is left alone.
         """
         killed: list[str] = []
-        for path in self._folder.glob(f"*{FROZEN}"):
+        now = self._clock()
+        self._noted = {path: self._noted.get(path, now) for path in self._folder.glob(f"*{FROZEN}")}
+        for path, since in self._noted.items():
             with suppress(FileNotFoundError):
                 owner = path.read_text("utf-8")
                 if not _is_held(path.with_suffix("")):
                     path.unlink()
-                elif path.stem != self._lock and self._kill_sibling(owner):
+                elif path.stem != self._lock and now - since >= DENIAL_S and self._kill_sibling(owner):
                     killed.append(owner)
         return killed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.owner import Presence, mark_leaving, this_process
+from tasks.owner import DENIAL_S, Presence, mark_leaving, this_process
 
 
 def test_a_run_is_alive_until_it_ends(tmp_path: Path) -> None:
@@ -110,7 +110,10 @@ def test_only_a_sibling_that_others_call_frozen_is_killed(tmp_path: Path, worker
             signal.pause()
 
     def look() -> None:
-        presence = Presence(tmp_path, this_process(), worker)
+        now = [100.0]
+        presence = Presence(tmp_path, this_process(), worker, clock=lambda: now[0])
+        assert presence.kill_frozen_siblings() == []
+        now[0] += DENIAL_S
         os.write(write, repr(presence.kill_frozen_siblings()).encode())
 
     frozen = _fork(hold)
@@ -127,6 +130,38 @@ def test_only_a_sibling_that_others_call_frozen_is_killed(tmp_path: Path, worker
     accuser.kill_frozen_siblings()
     assert not list(tmp_path.glob("*.frozen")), "the note goes with the process"
     accuser.close()
+    os.close(read)
+    os.close(write)
+
+
+def test_a_process_that_merely_waited_has_time_to_deny_that_it_is_frozen(tmp_path: Path) -> None:
+    """Its heart waited for the database as long as that of whoever took its lease."""
+    read, write = os.pipe()
+
+    def wait() -> None:
+        with Presence(tmp_path, this_process(), "worker1").at_work() as owner:
+            os.write(write, owner.encode())
+            signal.pause()
+
+    def look() -> None:
+        now = [100.0]
+        presence = Presence(tmp_path, this_process(), "worker1", clock=lambda: now[0])
+        presence.accuse(owner)
+        killed = presence.kill_frozen_siblings()
+        now[0] += DENIAL_S - 0.1
+        killed += presence.kill_frozen_siblings()
+        (tmp_path / f"{owner.split(':')[3]}.frozen").unlink()  # it denies
+        now[0] += DENIAL_S
+        killed += presence.kill_frozen_siblings()
+        presence.accuse(owner)
+        os.write(write, repr(killed + presence.kill_frozen_siblings()).encode())
+
+    waiting = _fork(wait)
+    owner = os.read(read, 200).decode()
+    os.waitpid(_fork(look), 0)
+    assert os.read(read, 200) == b"[]"
+    os.kill(waiting, signal.SIGKILL)
+    os.waitpid(waiting, 0)
     os.close(read)
     os.close(write)
 
