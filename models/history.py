@@ -20,6 +20,7 @@ _HIGHEST_REMOVED = (
     .where(_REMOVED.c.file_path.in_(bindparam("paths", expanding=True)))
     .group_by(_REMOVED.c.file_path)
 )
+_ANY_REMOVED = select(_REMOVED.c.version_id).limit(1)
 _CURRENT = select(
     _VERSION.c.file_path,
     _VERSION.c.version_id,
@@ -57,6 +58,8 @@ def current_versions(connection: Connection, file_paths: Iterable[str]) -> dict[
 def removed_revisions(connection: Connection, file_paths: Iterable[str]) -> dict[str, tuple[int, datetime]]:
     """Return the highest number among each version's removed revisions and when one was removed last, by its path in the tree."""
     found: dict[str, tuple[int, datetime]] = {}
+    if connection.scalar(_ANY_REMOVED) is None:  # where nobody ever removed anything, stores need not look further
+        return found
     for part in in_parts(sorted(file_paths)):
         found.update((row[0], (row[1], row[2])) for row in connection.execute(_HIGHEST_REMOVED, {"paths": part}))
     return found
