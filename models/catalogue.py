@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
+from models.database import Database
 from models.parts import in_parts
 from models.rows import LIBRARY_FACTS, LibraryRow, Place, StoredVersion
 from models.tables import Library, Segment, StoredObject, Version, table_of
@@ -34,6 +35,12 @@ def known_places(connection: Connection, contents: Iterable[str]) -> dict[str, P
     for part in in_parts(sorted(set(contents))):
         found.update((row[0], Place(*row)) for row in connection.execute(_KNOWN_PLACES, {"contents": part}))
     return found
+
+
+def find_place(database: Database, content_sha256: str) -> Place | None:
+    """Return the newest place of a content, in a transaction of its own; None when it is not stored."""
+    with database.read() as connection:
+        return known_places(connection, [content_sha256]).get(content_sha256)
 
 
 def find_version(connection: Connection, library_id: str, file_path: str | None = None) -> StoredVersion | None:

@@ -13,6 +13,8 @@ from isal import isal_zlib
 from strongroom.errors import ConfigurationError, IntegrityError
 
 PIECE_BYTES = 1 << 20
+REFERRING = "zstd-ref"
+"""The format of a zstd frame that refers to another content, as ``zstd --patch-from`` writes it."""
 _GZIP = 31  # zlib's wbits for a gzip header and trailer; the header's time stays 0, so equal content gives equal bytes
 
 
@@ -89,8 +91,10 @@ def encoder_of(name: str) -> Encoder:
         raise ConfigurationError(f"There is no codec {name!r}: choose one of {', '.join(ENCODERS)}.") from None
 
 
-def decode(pieces: Iterator[bytes], stored_format: str) -> Iterator[bytes]:
+def decode(pieces: Iterator[bytes], stored_format: str, reference: bytes | None = None) -> Iterator[bytes]:
     """Yield the plain bytes of stored ones in pieces of at most 1 MiB. What goes in has been verified already.
+
+    ``reference`` are the bytes that the format ``zstd-ref`` refers to.
 
     Raises:
         IntegrityError: the stream is not of that format, ends early or goes on after its end.
@@ -99,13 +103,30 @@ def decode(pieces: Iterator[bytes], stored_format: str) -> Iterator[bytes]:
         yield from pieces
         return
     try:
-        yield from _decode_stream(pieces, stored_format)
+        yield from _decode_stream(pieces, _decompressor(stored_format, reference))
     except _UNPACKING as error:
         raise IntegrityError(f"The stored bytes do not unpack: {error}.") from error
 
 
-def _decode_stream(pieces: Iterator[bytes], stored_format: str) -> Iterator[bytes]:
-    decompressor = _decompressor(stored_format)
+def unpack(stored: bytes, stored_format: str, reference: bytes | None = None) -> bytes:
+    """Return the plain bytes of stored ones in one call, which is twice as fast. What goes in has been verified already.
+
+    Raises:
+        IntegrityError: as ``decode``.
+    """
+    if stored_format == "none":
+        return stored
+    decompressor = _decompressor(stored_format, reference)
+    try:
+        plain = decompressor.decompress(stored, max_length=-1 if stored_format != "gzip" else 0)
+    except _UNPACKING as error:
+        raise IntegrityError(f"The stored bytes do not unpack: {error}.") from error
+    if not decompressor.eof or decompressor.unused_data:
+        raise IntegrityError("The stored bytes are not one whole stream.")
+    return plain
+
+
+def _decode_stream(pieces: Iterator[bytes], decompressor: Decompressor) -> Iterator[bytes]:
     for piece in pieces:
         if decompressor.eof:
             raise IntegrityError("Stored bytes go on after the end of their stream.")
@@ -119,11 +140,13 @@ def _decode_stream(pieces: Iterator[bytes], stored_format: str) -> Iterator[byte
         raise IntegrityError("The stored bytes end before their stream does.")
 
 
-def _decompressor(stored_format: str) -> Decompressor:
+def _decompressor(stored_format: str, reference: bytes | None = None) -> Decompressor:
     if stored_format == "gzip":
         return _Gunzip()
     if stored_format == "zstd":
         return zstd.ZstdDecompressor()
+    if stored_format == REFERRING and reference is not None:
+        return zstd.ZstdDecompressor(zstd_dict=zstd.ZstdDict(reference, is_raw=True).as_prefix)
     raise IntegrityError(f"This release cannot read the format {stored_format!r}.", "Read it with the release that wrote it.")
 
 

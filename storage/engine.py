@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from models.catalogue import find_version, list_libraries, list_versions, totals, unshown
+from models.catalogue import find_place, find_version, list_libraries, list_versions, totals, unshown
 from models.database import Database
 from models.migrate import check_revision, upgrade
 from models.rows import LibraryRow, StoredVersion
@@ -69,9 +70,10 @@ class Engine:
             ConfigurationError: an option that cannot be.
         """
         self.options = options or Options()
-        self.folder = DataFolder(root.absolute())
+        folder = DataFolder(root.absolute())
         encoder = encoder_of(self.options.codec)
-        self.database = Database(self.options.database_url or f"sqlite:///{self.folder.metadata / 'catalogue.db'}")
+        self.database = Database(self.options.database_url or f"sqlite:///{folder.metadata / 'catalogue.db'}")
+        self.folder = replace(folder, find_place=partial(find_place, self.database))
         self.tree = Tree(self.folder, self.database, self.options.tree)
         self.archive = Archive(self.folder, self.database)
         self.accesses = Accesses()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from models.rows import Place
 from strongroom import durable
 from strongroom.errors import DataFolderError
 
@@ -20,11 +22,19 @@ _ONE_DEVICE = ("tmp", "segments", "documentation")
 """Files are written in the first and renamed into the others, which is one step only within a file system."""
 
 
+def _nowhere(_content_sha256: str) -> Place | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """Paths below the data folder. docs/reference/disk-format.md describes them for other programs."""
+    """Paths below the data folder. docs/reference/disk-format.md describes them for other programs.
+
+    ``find_place`` tells where a content lies, for reading what refers to it: whoever has a catalogue gives it.
+    """
 
     root: Path
+    find_place: Callable[[str], Place | None] = field(default=_nowhere, compare=False, repr=False)
 
     @property
     def segments(self) -> Path:

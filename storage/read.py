@@ -10,19 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.rows import Place
-from storage.codecs import decode
+from storage.codecs import decode, unpack
 from storage.layout import DataFolder
 from storage.segments import BLOCK_BYTES
 from strongroom import durable
 from strongroom.errors import IntegrityError
+
+MAX_DEPTH = 3
+"""How many references may have to be followed."""
+MAX_REFERENCE_BYTES = 32 << 20
+"""What is referred to is held in memory whole."""
 
 
 def read_content(folder: DataFolder, place: Place) -> bytes:
     """Return a content whole. Meant for documents of ordinary size; ``stream_content`` needs no memory to speak of.
 
     Raises:
-        IntegrityError: the stored bytes are missing, cut short or damaged.
+        IntegrityError: the stored bytes are missing, cut short or damaged, or those of what they refer to.
     """
+    if place.reference_sha256 is not None:
+        return _read_whole(folder, place, MAX_DEPTH)
     if place.blocks is not None:
         return b"".join(stream_content(folder, place))
     with _open_segment(folder, place) as descriptor:
@@ -36,16 +43,62 @@ def read_content(folder: DataFolder, place: Place) -> bytes:
 def stream_content(folder: DataFolder, place: Place) -> Iterator[bytes]:
     """Yield a content in pieces of at most 1 MiB; each block of stored bytes is verified before anything of it is yielded.
 
+    In constant memory, but for what it refers to: that is held whole, 32 MiB at most.
+
     Raises:
         IntegrityError: as ``read_content``, when the damaged block is reached; nothing of that block has been yielded.
     """
     digest, size = hashlib.sha256(), 0
-    for piece in decode(stored_blocks(folder, place), place.codec):
+    reference = _reference(folder, place, MAX_DEPTH)
+    for piece in decode(stored_blocks(folder, place), place.codec, reference):
         digest.update(piece)
         size += len(piece)
         yield piece
     if size != place.size_bytes or digest.hexdigest() != place.content_sha256:
         raise _damaged(place, "unpack to another content than was recorded")
+
+
+def _read_whole(folder: DataFolder, place: Place, depth: int) -> bytes:
+    reference = _reference(folder, place, depth)
+    plain = unpack(b"".join(stored_blocks(folder, place)), place.codec, reference)
+    if len(plain) != place.size_bytes:
+        raise _damaged(place, f"unpack to {len(plain)} bytes, not {place.size_bytes}")
+    return plain
+
+
+def _reference(folder: DataFolder, place: Place, depth: int) -> bytes | None:
+    """Return what an object refers to: verified as stored bytes are; that it is the right one the frame's checksum tells."""
+    if place.reference_sha256 is None:
+        return None
+    if depth == 0 or place.reference_length > MAX_REFERENCE_BYTES:
+        raise _damaged(place, "refer to too much")
+    base = folder.find_place(place.reference_sha256)
+    if base is None:
+        raise _damaged(place, f"refer to the content {place.reference_sha256}, which is nowhere", "reference_missing")
+    try:
+        return _part(folder, base, place, depth - 1)
+    except IntegrityError:
+        moved = folder.find_place(place.reference_sha256)
+        if moved is None or moved == base:
+            raise
+        return _part(folder, moved, place, depth - 1)
+
+
+def _part(folder: DataFolder, base: Place, wanted: Place, depth: int) -> bytes:
+    """Return what ``wanted`` refers to of ``base``."""
+    start, end = wanted.reference_offset, wanted.reference_offset + wanted.reference_length
+    if end > base.size_bytes:
+        raise _damaged(wanted, "refer to more than there is")
+    if base.size_bytes <= MAX_REFERENCE_BYTES:
+        plain = _read_whole(folder, base, depth)
+        return plain if (start, end) == (0, len(plain)) else plain[start:end]
+    part, at = bytearray(), 0
+    for piece in decode(stored_blocks(folder, base), base.codec, _reference(folder, base, depth)):
+        part += piece[max(start - at, 0) : max(end - at, 0)]
+        at += len(piece)
+        if at >= end:
+            break
+    return bytes(part)
 
 
 def stored_blocks(folder: DataFolder, place: Place) -> Iterator[bytes]:

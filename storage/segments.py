@@ -76,13 +76,30 @@ class SegmentWriter:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def contents(self) -> set[str]:
+        """The contents of the objects so far."""
+        return {place.content_sha256 for place in self._entries}
+
     def append(self, encoded: Encoded) -> None:
         """Add an object that is in memory."""
         start = self.size_bytes
         self._write(encoded.stored)
-        needed = (encoded.reference_sha256, encoded.reference_offset, encoded.reference_length, encoded.effort)
-        known = (encoded.content_sha256, encoded.size_bytes, encoded.codec)
-        self._entries.append(Place(*known, "", start, len(encoded.stored), encoded.stored_sha256, encoded.blocks, *needed))
+        place = Place(
+            encoded.content_sha256,
+            encoded.size_bytes,
+            encoded.codec,
+            "",
+            start,
+            len(encoded.stored),
+            encoded.stored_sha256,
+            encoded.blocks,
+            encoded.reference_sha256,
+            encoded.reference_offset,
+            encoded.reference_length,
+            encoded.effort,
+        )
+        self._entries.append(place)
 
     def append_stream(self, pieces: Iterable[bytes]) -> StreamedObject:
         """Add an object whose stored bytes come in pieces; its content's digest and size are told afterwards, by ``describe``."""
