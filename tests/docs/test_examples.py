@@ -25,7 +25,12 @@ SESSIONS = {
         "docs/how-to/failed-jobs.md",
         "docs/how-to/disk-full.md",
     ],
-    "no service": ["docs/how-to/settings.md", "docs/how-to/shell-completion.md", "docs/reference/disk-format.md"],
+    "no service": [
+        "docs/how-to/settings.md",
+        "docs/how-to/shell-completion.md",
+        "docs/reference/disk-format.md",
+        "docs/how-to/versions.md",
+    ],
 }
 """Pages that are read in one sitting: each session has a folder of its own, and its pages run in this order."""
 
