@@ -21,6 +21,7 @@ def _library(name: str) -> dict[str, Any]:
     facts = {"name": "n", "description": "", "category": "", "trust_score": 0.5, "star_count": 2**40, "language": "ü"}
     sums = {"total_versions": 1, "total_size_bytes": 2**40, "compressed_size_bytes": 1}
     latest = {"latest_version": "1", "latest_rank": 2, "latest_key": "k", "latest_at": NOW}
+    latest |= {"latest_held": "", "latest_held_at": None}
     places = {"homepage_url": "100%", "repository_url": ":x ?"}
     return {"library_id": name, **facts, **places, "created_at": NOW, "updated_at": NOW, **sums, **latest}
 
@@ -58,8 +59,12 @@ def test_rows_come_back_as_those_that_sqlalchemy_inserts(database: Database) -> 
 
 
 def test_bytes_come_back_and_the_database_counts_what_is_not_given(database: Database) -> None:
-    names = ("content_sha256", "size_bytes", "codec", "segment_sha256", "offset", "length", "stored_sha256", "blocks")
-    rows = [("c", 1, "gzip", "s", 0, 1, "t", b"\x00\xff"), ("d", 1, "gzip", "s", 1, 1, "t", None)]
+    names = tuple(column.name for column in _OBJECT.columns if column.name != "object_id")
+    given: dict[str, Any] = {"content_sha256": "c", "size_bytes": 1, "codec": "gzip", "segment_sha256": "s", "offset": 0}
+    given |= {"length": 1, "stored_sha256": "t", "blocks": b"\x00\xff", "reference_sha256": None}
+    given |= {"reference_offset": 0, "reference_length": 0, "effort": 0}
+    both = (given, given | {"content_sha256": "d", "offset": 1, "blocks": None})
+    rows = [tuple(one[name] for name in names) for one in both]
     with database.write() as connection:
         segment = {"segment_sha256": "s", "size_bytes": 2, "object_count": 2, "created_at": NOW, "condemned": False}
         connection.execute(insert(_SEGMENT), segment)

@@ -34,7 +34,8 @@ def _count(database: Database) -> int:
 def test_nothing_of_a_transaction_that_raises_has_happened(database: Database) -> None:
     def insert_and_fail() -> None:
         with database.write() as connection:
-            connection.execute(text("INSERT INTO segment VALUES ('a', 1, 0, false, '2026-11-01 00:00:00')"))
+            names = "segment_sha256, size_bytes, object_count, condemned, created_at"
+            connection.execute(text(f"INSERT INTO segment ({names}) VALUES ('a', 1, 0, false, '2026-11-01')"))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -85,8 +85,8 @@ def test_a_job_begun_anew_is_sent_after_its_head_start_and_no_sooner(database: D
     assert _job(database).sent_at is not None
     _begin_anew(database, "one")
     with database.read() as connection:
-        assert not is_due(connection, LATER - timedelta(seconds=1), ["short", "long"])
-        assert is_due(connection, LATER, [])
+        assert not is_due(connection, LATER - timedelta(seconds=1))
+        assert is_due(connection, LATER)
 
 
 def test_once_its_file_is_back_it_is_sent_at_once_unless_somebody_has_taken_it_up(database: Database) -> None:
