@@ -74,7 +74,7 @@ def test_a_failed_job_is_done_once_its_cause_is_cured(desk: Desk) -> None:
     assert (row.state, row.attempts, row.asked_by) == ("queued", 0, "producer")
     assert (row.error or {})["code"] == "document_too_large"
     assert row.token > token
-    assert (desk.waiting, desk.kept) == ([ONE], [])
+    assert (desk.staged, desk.kept) == ([ONE], [])
     again = cured(desk)
     assert again.reconcile() == 1, "it is due at once, and needs no message of ours"
     again.deliver()
@@ -169,7 +169,7 @@ def test_a_job_that_waits_is_cancelled_and_kept_and_its_producer_told(desk: Desk
     with desk.engine.database.write() as connection:
         queue_jobs(connection, [NewJob(ONE, "store", f"{ONE}.inbox")], START, START)
     assert cancel(desk.engine, [ONE], "ann@here") == Answer([ONE])
-    assert (desk.job(ONE).state, desk.waiting, desk.kept) == ("cancelled", [], [ONE])
+    assert (desk.job(ONE).state, desk.staged, desk.kept) == ("cancelled", [], [ONE])
     receipt = desk.receipt(ONE) or {}
     assert (receipt["state"], receipt["error"]["code"]) == ("failed", "cancelled")
     assert "ann@here" in receipt["error"]["message"]
@@ -204,7 +204,7 @@ def test_a_running_job_is_cancelled_and_whoever_runs_it_stores_nothing(desk: Des
     with observed(observe):
         row = desk.run(ONE)
     assert seen == ["running"]
-    assert (row.state, desk.revisions(), desk.waiting, desk.kept) == ("cancelled", [], [], [ONE])
+    assert (row.state, desk.revisions(), desk.staged, desk.kept) == ("cancelled", [], [], [ONE])
     assert (desk.receipt(ONE) or {})["error"]["code"] == "cancelled"
 
 
@@ -214,7 +214,7 @@ def test_a_cancelled_job_is_retried_and_done(desk: Desk) -> None:
     assert retry(desk.engine, [ONE]).changed == [ONE]
     desk.reconcile()
     desk.deliver()
-    assert (desk.job(ONE).state, desk.waiting, desk.kept) == ("done", [], [])
+    assert (desk.job(ONE).state, desk.staged, desk.kept) == ("done", [], [])
     assert (desk.receipt(ONE) or {})["state"] == "done"
 
 
@@ -239,7 +239,7 @@ def test_a_message_that_waits_in_the_ledger_is_cancelled_and_its_producer_told(d
 def test_what_is_discarded_is_gone_and_the_row_says_by_whom(desk: Desk) -> None:
     fail(desk)
     assert discard(desk.engine, [ONE], "ann@here") == Answer([ONE])
-    assert (desk.kept, desk.waiting) == ([], [])
+    assert (desk.kept, desk.staged) == ([], [])
     assert (desk.job(ONE).outcome or {})["discarded"]["by"] == "ann@here"
     assert "ann@here" in refusal(retry(desk.engine, [ONE])).message
 
@@ -257,7 +257,7 @@ def test_a_job_that_has_not_ended_must_be_cancelled_first(desk: Desk) -> None:
     enter(desk, "running", job_id=TWO)
     answer = discard(desk.engine, [ONE, TWO], "ann")
     assert all("cancel" in error.hint.lower() for error in answer.refused.values())
-    assert (answer.changed, desk.waiting) == ([], [ONE])
+    assert (answer.changed, desk.staged) == ([], [ONE])
 
 
 def test_nothing_of_a_done_job_is_discarded(desk: Desk) -> None:
@@ -313,7 +313,7 @@ def test_a_crash_anywhere_loses_nothing_and_the_rerun_heals(desk: Desk, call: st
     expected: tuple[object, ...] = {
         "retry": ("queued", [ONE], []), "cancel": ("cancelled", [], [ONE]), "discard": ("failed", [], []),
     }[call]  # fmt: skip
-    assert (row.state, desk.waiting, desk.kept) == expected
+    assert (row.state, desk.staged, desk.kept) == expected
     if call == "cancel":
         assert (desk.receipt(ONE) or {})["error"]["code"] == "cancelled"
 
@@ -341,7 +341,7 @@ def test_a_cancel_that_was_cut_off_is_finished_by_a_worker_or_had_not_begun(desk
         cancel(desk.engine, [ONE], "ann")
     row = desk.run(ONE)
     if row.state == "cancelled":
-        assert (desk.waiting, desk.kept, desk.revisions()) == ([], [ONE], [])
+        assert (desk.staged, desk.kept, desk.revisions()) == ([], [ONE], [])
         assert (desk.receipt(ONE) or {})["error"]["code"] == "cancelled"
     else:
         assert (row.state, step) == ("done", 1)

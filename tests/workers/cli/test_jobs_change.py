@@ -40,7 +40,7 @@ def run(desk: Desk, *words: str, answer: str | None = None) -> Result:
 def test_retry_says_how_many_jobs_are_queued_again(desk: Desk) -> None:
     answer = run(desk, "retry", JOB)
     assert (answer.exit_code, answer.stdout) == (0, "1 job queued again\n")
-    assert desk.waiting == [JOB]
+    assert desk.staged == [JOB]
 
 
 def test_all_that_failed_are_retried_by_one_word_and_a_kind_narrows_it_down(desk: Desk) -> None:
@@ -55,7 +55,7 @@ def test_retry_wants_either_ids_or_all(desk: Desk, words: tuple[str, ...]) -> No
     answer = run(desk, "retry", *words)
     assert answer.exit_code == 2
     assert "--all-failed" in answer.stderr
-    assert desk.waiting == []
+    assert desk.staged == []
 
 
 def test_what_cannot_be_done_is_told_for_each_job_and_the_others_are_done(desk: Desk) -> None:
