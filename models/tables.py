@@ -89,7 +89,6 @@ class Version(SQLModel, table=True):
 
 
 _SUSPECT = text("suspect")
-_CONDEMNED = text("condemned")
 
 
 class Segment(SQLModel, table=True):
@@ -103,7 +102,7 @@ class Segment(SQLModel, table=True):
     __table_args__ = (
         Index("segment_by_check", "checked_at"),
         Index("segment_suspect", "segment_sha256", sqlite_where=_SUSPECT, postgresql_where=_SUSPECT),
-        Index("segment_condemned", "segment_sha256", sqlite_where=_CONDEMNED, postgresql_where=_CONDEMNED),
+        Index("segment_condemned", "segment_sha256", sqlite_where=text("condemned = 1"), postgresql_where=text("condemned")),
     )
 
     segment_sha256: str = Field(primary_key=True, sa_type=TEXT)

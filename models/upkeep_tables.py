@@ -11,7 +11,6 @@ from sqlmodel import Field, SQLModel
 from models.columns import BYTES, JSON, TEXT, TIME
 
 _OPEN = text("closed_at IS NULL")
-_IN_TREE = text("in_tree")
 
 
 class RemovedVersion(SQLModel, table=True):
@@ -27,7 +26,7 @@ class RemovedVersion(SQLModel, table=True):
         UniqueConstraint("file_path", "revision", name="removed_revision"),
         Index("removed_by_library", "library_id", "version", "revision"),
         Index("removed_by_time", "purged_at", "removed_at"),
-        Index("removed_in_tree", "version_id", sqlite_where=_IN_TREE, postgresql_where=_IN_TREE),
+        Index("removed_in_tree", "version_id", sqlite_where=text("in_tree = 1"), postgresql_where=text("in_tree")),
     )
 
     version_id: str = Field(primary_key=True, sa_type=TEXT)

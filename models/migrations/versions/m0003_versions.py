@@ -15,8 +15,6 @@ _BYTES = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TIME = sa.DateTime(timezone=True)
 _OPEN = sa.text("closed_at IS NULL")
 _SUSPECT = sa.text("suspect")
-_IN_TREE = sa.text("in_tree")
-_CONDEMNED = sa.text("condemned")
 
 
 def _texts(*names: str, primary_key: bool = False) -> list[sa.Column[str]]:
@@ -58,7 +56,8 @@ def _add_columns() -> None:
     op.add_column("segment", sa.Column("codec_advice", _TEXT, nullable=False, server_default=sa.text("''")))
     op.create_index("segment_by_check", "segment", ["checked_at"])
     op.create_index("segment_suspect", "segment", ["segment_sha256"], sqlite_where=_SUSPECT, postgresql_where=_SUSPECT)
-    op.create_index("segment_condemned", "segment", ["segment_sha256"], sqlite_where=_CONDEMNED, postgresql_where=_CONDEMNED)
+    lite, large = sa.text("condemned = 1"), sa.text("condemned")
+    op.create_index("segment_condemned", "segment", ["segment_sha256"], sqlite_where=lite, postgresql_where=large)
 
 
 def _make_removed_version() -> None:
@@ -80,7 +79,8 @@ def _make_removed_version() -> None:
     op.create_index("ix_removed_version_plan_id", "removed_version", ["plan_id"])
     op.create_index("removed_by_library", "removed_version", ["library_id", "version", "revision"])
     op.create_index("removed_by_time", "removed_version", ["purged_at", "removed_at"])
-    op.create_index("removed_in_tree", "removed_version", ["version_id"], sqlite_where=_IN_TREE, postgresql_where=_IN_TREE)
+    lite, large = sa.text("in_tree = 1"), sa.text("in_tree")
+    op.create_index("removed_in_tree", "removed_version", ["version_id"], sqlite_where=lite, postgresql_where=large)
 
 
 def _make_pins_and_labels() -> None:
