@@ -10,12 +10,20 @@ from typing import Any
 from pytest_celery import CeleryTestSetup
 from typer.testing import CliRunner
 
+from models.ledger import find_jobs
 from storage.engine import Engine
 from strongroom.inbox import InboxWriter
 from tests.support.local_containers import LocalWorker
+from tests.support.processes import await_that
 from workers.cli import app
 
 POISON = "poison-0002"
+
+
+def state_of(engine: Engine) -> str | None:
+    with engine.database.read() as connection:
+        row = find_jobs(connection, [POISON]).get(POISON)
+    return row.state if row else None
 
 
 def run(data: Path, *words: str) -> Any:
@@ -33,7 +41,7 @@ def test_a_poison_job_is_quarantined_explained_and_done_after_the_cure(
         writer.commit()
     celery_setup.app.send_task("strongroom.store", kwargs={"inbox": f"{POISON}.inbox"}, queue="short")
 
-    run(data, "wait", "--all", "--timeout", "90")
+    await_that(lambda: state_of(engine) == "quarantined", "it is given up", 90.0)
     row = run(data, "show", POISON)
     assert (row["state"], row["attempts"]) == ("quarantined", 6)
     said = run(data, "why", POISON)["why"]
