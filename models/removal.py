@@ -122,8 +122,9 @@ def removed_ones(connection: Connection, version_ids: Iterable[str]) -> list[Gon
 
 def _removed_row(row: Mapping[Any, Any], at: datetime, by: str, why: str, plan_id: str) -> dict[str, Any]:
     removed = {"removed_at": at, "removed_by": by, "why": why, "plan_id": plan_id, "purged_at": None}
-    # In ``version`` it says of an older revision that nothing needs to be shown; here, that something is shown.
-    return {**row, **removed, "in_tree": bool(row["in_tree"] and row["current"])}
+    # In ``version`` it says of an older revision that nothing needs to be shown; here, that something may be shown. A current one
+    # that was not shown yet counts, too: the tree shows the revision before it.
+    return {**row, **removed, "in_tree": bool(row["current"])}
 
 
 def _gone(row: Mapping[str, Any]) -> Gone:

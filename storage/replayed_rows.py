@@ -80,7 +80,7 @@ class ReplayedRows:
                 whole = one.record.content_sha256 in self._sizes
                 if one.removed is not None and (whole or one.number == version.reserved):
                     # The tree may show it still: then it is to be hidden.
-                    in_tree = one.was_current and version.current is None and self._is_shown(one.record, latest=False)
+                    in_tree = one.was_current and version.current is None
                     row = self._version(one, current=one.was_current, in_tree=in_tree)
                     yield (*row, *_removal(one.removed), None if whole else self._now)
 

@@ -166,7 +166,7 @@ def machine(fresh_folder: Path, scratch: Path) -> type[RebuildStates]:
 
 def test_a_catalogue_that_is_lost_at_any_moment_comes_back_as_it_was(machine: type[RebuildStates]) -> None:
     thorough = hypothesis.settings().max_examples > 100
-    small = hypothesis.settings(max_examples=12, stateful_step_count=12)
+    small = hypothesis.settings(max_examples=8, stateful_step_count=10)
     run_state_machine_as_test(machine, settings=None if thorough else small)  # type: ignore[no-untyped-call]  # untyped there
 
 
