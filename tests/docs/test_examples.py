@@ -30,6 +30,7 @@ SESSIONS = {
         "docs/how-to/shell-completion.md",
         "docs/reference/disk-format.md",
         "docs/how-to/versions.md",
+        "docs/how-to/cleanup.md",
     ],
 }
 """Pages that are read in one sitting: each session has a folder of its own, and its pages run in this order."""

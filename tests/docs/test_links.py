@@ -65,6 +65,7 @@ def unknown_words(words: list[str]) -> list[str]:
     path = ("strongroom",)
     while words and (*path, words[0]) in OPTIONS:
         path, words = (*path, words[0]), words[1:]
+    path = (*path, "plan") if (*path, "plan") in OPTIONS else path  # which need not be named (workers/cli/cleanup.py)
     if path == ("strongroom",) and words and words[0].islower() and not words[0].startswith("-"):
         return [words[0]]
     return [word for word in words if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in OPTIONS[path]]
