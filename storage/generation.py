@@ -10,13 +10,15 @@ from pathlib import Path
 
 import orjson
 
-from models.rows import LibraryRow, StoredVersion
+from models.rows import LibraryRow, Place, StoredVersion
 from storage.codecs import encoder_of
+from storage.encodings import SHOWN
 from storage.layout import DataFolder
 from storage.read import stored_blocks, stream_content
 from strongroom import durable
 
 DOCUMENT, CHECKSUM, METADATA = "documentation.json.gz", "checksum.sha256", "metadata.json"
+DOCUMENT_ZSTD = "documentation.json.zst"
 
 
 def write_generation(folder: DataFolder, one: StoredVersion) -> Path:
@@ -31,8 +33,9 @@ def write_generation(folder: DataFolder, one: StoredVersion) -> Path:
         with durable.os_errors("cannot write the tree"):
             durable.step("generation: write")
             part.mkdir()
-            digest = _write_document(folder, one, part / DOCUMENT)
-            (part / CHECKSUM).write_text(f"{digest}  {DOCUMENT}\n", encoding="utf-8")
+            name = document_name(one.place)
+            digest = _write_document(folder, one, part / name)
+            (part / CHECKSUM).write_text(f"{digest}  {name}\n", encoding="utf-8")
             (part / METADATA).write_bytes(as_json(_version_metadata(one, digest)))
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -40,10 +43,16 @@ def write_generation(folder: DataFolder, one: StoredVersion) -> Path:
     return part
 
 
+def document_name(place: Place) -> str:
+    """Return what the file of the tree is called: gzip, unless compress was told to keep these versions as zstd."""
+    alone = place.stored_sha256 == place.segment_sha256
+    return DOCUMENT_ZSTD if place.codec == "zstd" and place.effort >= SHOWN and alone else DOCUMENT
+
+
 def _write_document(folder: DataFolder, one: StoredVersion, path: Path) -> str:
-    """Write the gzipped document and return its SHA-256: a link when the segment holds it alone, else a copy."""
+    """Write the packed document and return its SHA-256: a link when the segment holds it alone, else a copy."""
     place = one.place
-    if place.codec != "gzip":
+    if place.codec != "gzip" and path.name == DOCUMENT:
         return _compress(folder, one, path)
     if place.stored_sha256 == place.segment_sha256:
         with contextlib.suppress(OSError):  # no segment, no links here, or too many: the copy succeeds or tells

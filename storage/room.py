@@ -11,6 +11,7 @@ from threading import Lock
 from models.catalogue import unshown
 from storage.engine import Engine, Options
 from storage.gathering import Gathering
+from storage.generation import DOCUMENT_ZSTD
 from storage.intake import Incoming, tree_path
 from storage.layout import DataFolder
 from storage.limits import Limits
@@ -111,6 +112,7 @@ class Room:
     def path_of(self, library_id: str, version: str) -> Path:
         """Return the file that other programs read: the tree's; the segment that holds the version when the tree has none."""
         path = self.engine.folder.root / tree_path(library_id, version)
-        if path.exists():
-            return path
+        for shown in (path, path.with_name(DOCUMENT_ZSTD)):
+            if shown.exists():
+                return shown
         return self.engine.folder.segment(self.engine.find(library_id, version).place.segment_sha256)

@@ -77,7 +77,10 @@ def _remove(path: Path) -> bool:
 
 
 def _remove_generation(mark: Path) -> bool:
-    generation = mark.resolve()
+    name = Path(os.path.normpath(mark.parent / mark.readlink()))
+    generation = name.resolve()
     removed = generation.is_dir() and _remove(generation)
+    if name.is_symlink():  # it was on a shelf (storage/shelve.py)
+        name.unlink()
     mark.unlink(missing_ok=True)
     return removed

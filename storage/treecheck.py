@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from models.rows import StoredVersion
-from storage.generation import CHECKSUM, METADATA
+from storage.generation import CHECKSUM, DOCUMENT_ZSTD, METADATA
 from storage.layout import DataFolder
 from storage.paths import LATEST
 from storage.read import file_sha256
@@ -26,8 +26,9 @@ def tree_finding(folder: DataFolder, one: StoredVersion) -> Finding | None:
     try:
         # Resolved first: the version may be switched to another generation while its files are read.
         generation = path.parent.resolve(strict=True)
-        digest = _digest(folder, one, generation / path.name)
-        if (generation / CHECKSUM).read_bytes() != f"{digest}  {path.name}\n".encode():
+        name = DOCUMENT_ZSTD if (generation / DOCUMENT_ZSTD).exists() else path.name
+        digest = _digest(folder, one, generation / name)
+        if (generation / CHECKSUM).read_bytes() != f"{digest}  {name}\n".encode():
             return Finding(code="tree_damaged", path=one.file_path, message=f"The file does not hash to its {CHECKSUM}.")
         if not _tells_of(one, orjson.loads((generation / METADATA).read_bytes())):
             return Finding(code="tree_stale", path=one.file_path, message="The folder shows another content than the catalogue.")

@@ -1,0 +1,136 @@
+"""Which encoding each content of a library gets: the kept ones stand alone, the older ones refer to newer ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from models.database import Database
+from models.recompress import Stored, dependents
+from models.rows import Place
+from storage.chains import Link, bears, descendants, link_alone, link_behind, link_of, may_be_base
+from storage.codecs import REFERRING
+from storage.encodings import BEST, SHOWN, Kept, Plain, encode_alone, encode_with, quick_bytes
+from storage.layout import DataFolder
+from storage.read import MAX_REFERENCE_BYTES, read_content
+from storage.rewrite import Rewrite
+from storage.segments import Encoded
+from strongroom.errors import IntegrityError
+
+CANDIDATES = 5
+"""How many of the newer contents are tried as a reference: the newest, and those just before."""
+CACHE_BYTES = 96 << 20
+WORTH = 0.95
+"""A reference that saves less than a twentieth is not worth what it costs to read."""
+
+
+@dataclass(slots=True)
+class Recoding:
+    """Goes through the contents of one library, newest first, and adds what is worth it to a batch."""
+
+    folder: DataFolder
+    database: Database
+    kept: Kept
+    batch: Rewrite
+    _links: list[Link] = field(default_factory=list)
+    _cache: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
+
+    def take(self, one: Stored) -> None:
+        """Decide about the next content.
+
+        Raises:
+            IntegrityError: its bytes, or those of what it refers to, are damaged.
+        """
+        link = self._settled(one) or (self._large(one) if one.place.size_bytes > MAX_REFERENCE_BYTES else self._small(one))
+        if link is not None:
+            self._links.append(link)
+
+    def _settled(self, one: Stored) -> Link | None:
+        """Return the link of a content that has the encoding that it is to have."""
+        place = one.place
+        shown = place.codec == self.kept and one.alone and place.effort == SHOWN
+        right = shown if one.kept else place.effort == BEST
+        return link_of(place, self.folder.find_place) if right and not one.extra else None
+
+    def _large(self, one: Stored) -> Link | None:
+        self.batch.add_stream(one.place, self.kept if one.kept else "zstd", _effort(one), alone=one.alone)
+        return None
+
+    def _small(self, one: Stored) -> Link | None:
+        plain = Plain(one.place.content_sha256, self._read(one.place))
+        encoded, link = self._kept(plain) if one.kept else self._referring(plain)
+        place = one.place
+        if self._is_better(encoded, one):
+            self.batch.add(place, encoded, own=one.kept)
+            return link
+        if not one.alone and (place.codec == encoded.codec or not one.kept):
+            self.batch.add_copy(place, _effort(one), own=one.kept)
+        return link_of(place, self.folder.find_place)
+
+    def _is_better(self, encoded: Encoded, one: Stored) -> bool:
+        if len(encoded.stored) < one.place.length:
+            return True
+        # What other programs read as gzip is linked into the tree, where it was a copy beside these bytes.
+        shown = self.kept == "gzip" and one.place.codec != "gzip" and self.batch.shown != "none"
+        return one.kept and (shown or one.place.codec == REFERRING)
+
+    def _kept(self, plain: Plain) -> tuple[Encoded, Link]:
+        return encode_alone(plain, self.kept, SHOWN), link_alone(plain.content_sha256, len(plain.data), self.kept)
+
+    def _referring(self, plain: Plain) -> tuple[Encoded, Link]:
+        """Return the smallest encoding; what refers to this content already must stay readable and cheap."""
+        alone = link_alone(plain.content_sha256, len(plain.data), "zstd")
+        base = self._best_base(plain, quick_bytes(plain, None) * WORTH)
+        if base is None:
+            return encode_alone(plain, "zstd"), alone
+        reference = Plain(base.content_sha256, self._plain(base.content_sha256))
+        return encode_with(plain, reference), link_behind(base, plain.content_sha256, len(plain.data))
+
+    def _best_base(self, plain: Plain, least: float) -> Link | None:
+        find = partial(_dependents, self.database)
+        mine = descendants(plain.content_sha256, find)
+        best: Link | None = None
+        for base in self._candidates():
+            fits = may_be_base(base, len(plain.data)) and base.content_sha256 not in mine
+            if fits and bears(link_behind(base, plain.content_sha256, len(plain.data)), find):
+                size = quick_bytes(plain, Plain(base.content_sha256, self._plain(base.content_sha256)))
+                if size < least:
+                    best, least = base, size
+        return best
+
+    def _candidates(self) -> Sequence[Link]:
+        return self._links[:1] + self._links[1:][-(CANDIDATES - 1) :]
+
+    def _read(self, place: Place) -> bytes:
+        data = read_content(self.folder, place)
+        if hashlib.sha256(data).hexdigest() != place.content_sha256:
+            raise IntegrityError(f"The stored bytes in segment {place.segment_sha256} are not what was recorded.")
+        self._remember(place.content_sha256, data)
+        return data
+
+    def _plain(self, content_sha256: str) -> bytes:
+        found = self._cache.get(content_sha256)
+        if found is None:
+            place = self.folder.find_place(content_sha256)
+            if place is None:
+                raise IntegrityError(f"The content {content_sha256} is nowhere.")
+            return self._read(place)
+        self._cache.move_to_end(content_sha256)
+        return found
+
+    def _remember(self, content_sha256: str, data: bytes) -> None:
+        self._cache[content_sha256] = data
+        while len(self._cache) > 1 and sum(map(len, self._cache.values())) > CACHE_BYTES:
+            self._cache.popitem(last=False)
+
+
+def _effort(one: Stored) -> int:
+    return SHOWN if one.kept else BEST
+
+
+def _dependents(database: Database, content_sha256: str) -> Sequence[Place]:
+    with database.read() as connection:
+        return dependents(connection, content_sha256)
