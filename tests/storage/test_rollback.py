@@ -15,7 +15,7 @@ import pytest
 
 from models.curation import list_audit
 from storage.engine import Engine, Options
-from storage.events import RolledBack, read_events
+from storage.events import LatestHeld, RolledBack, read_events
 from storage.index import VersionRecord
 from storage.rollback import Rollback, rollback
 from storage.trail import Actor, Archive
@@ -187,6 +187,8 @@ def test_a_clock_that_went_back_does_not_reorder_what_was_done(two: Engine) -> N
     rollback(late, LIBRARY, "2.0", ADA, to=1)
     assert revisions_on_disk(two) == catalogued(two)
     rollback(late, LIBRARY, "1.0", ADA)
+    held = next(one for one in read_events(two.folder.journal) if isinstance(one, LatestHeld))
+    assert held.at > max(one.created_at for one in revisions(two)), "a rebuild would have a store end it"
     store(two, "3.0", 4)
     assert content(two) == 4
 
