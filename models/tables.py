@@ -95,7 +95,7 @@ class Segment(SQLModel, table=True):
     """An immutable file, named by its digest. A condemned one is about to be swept: nothing new may point at it.
 
     ``checked_at`` is when it was last read whole and compared, ``checked_bad`` how many times it was found bad since it was last
-    found good; ``pins`` counts what still needs its bytes though no row may name them.
+    found good; ``pins`` counts what still needs its bytes though no row may name them. ``claimed_until``: a sweep is reading it.
     """
 
     __tablename__ = "segment"
@@ -115,6 +115,7 @@ class Segment(SQLModel, table=True):
     suspect: bool = Field(False, sa_column_kwargs={"server_default": text("false")})
     codec_advice: str = Field("", sa_type=TEXT, sa_column_kwargs={"server_default": text("''")})
     pins: int = Field(0, sa_column_kwargs={"server_default": "0"})
+    claimed_until: datetime | None = Field(None, sa_type=TIME)
 
 
 _REFERS = text("reference_sha256 IS NOT NULL")

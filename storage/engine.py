@@ -19,8 +19,10 @@ from storage.documents import Limits
 from storage.intake import Incoming, tree_path
 from storage.layout import DataFolder
 from storage.paths import LATEST
-from storage.read import read_content, stream_content
+from storage.reading import Reader
+from storage.repair import Repair
 from storage.rollback import Rollback, follow_newest, rollback
+from storage.sources import Fetches
 from storage.store import Record, Storing
 from storage.switch import refuse_without_catalogue
 from storage.trail import Actor, Archive
@@ -29,7 +31,7 @@ from storage.treemode import adopt_mode, shown_mode
 from storage.verify import Progress, silent, verify
 from storage.versions import Changed
 from strongroom.contracts import DocumentReceipt, VerifyReceipt
-from strongroom.errors import IntegrityError, NotFound
+from strongroom.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class Options:
     codec: str = "gzip-fast"
     tree: Mode = "all"
     limits: Limits = field(default_factory=Limits)
+    mend_reads: bool = True
+    """Whether a read that finds damage repairs it on the spot, where a good source exists."""
+    fetches: Fetches = field(default_factory=Fetches)
+    """Sources of a repair beyond the data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,9 @@ class Engine:
         self.database = Database(self.options.database_url or f"sqlite:///{folder.metadata / 'catalogue.db'}")
         self.folder = replace(folder, find_place=partial(find_place, self.database))
         self.tree = Tree(self.folder, self.database, self.options.tree)
+        options, shared = self.options, (self.folder, self.database)
+        self.repair = Repair(*shared, self.tree, options.tree, encoder, options.limits, options.fetches)
+        self._reader = Reader(*shared, self.repair, options.mend_reads)
         self.archive = Archive(self.folder, self.database)
         self.accesses = Accesses()
         self._storing = Storing(self.folder, self.database, encoder, self.options.limits)
@@ -154,17 +163,13 @@ class Engine:
         return found
 
     def read(self, library_id: str, version: str | None = None) -> bytes:
-        """Return a document's plain bytes as they came in, verified.
+        """Return a document's plain bytes as they came in, verified. What is damaged is repaired first where that can be.
 
         Raises:
             NotFound: it is not stored.
-            IntegrityError: what is on disk is not what was stored.
+            IntegrityError: what is on disk is not what was stored, and no good copy of it was found.
         """
-        found = self._wanted(library_id, version)
-        try:
-            return read_content(self.folder, found.place)
-        except IntegrityError as error:
-            return read_content(self.folder, self._moved(found, error, version).place)
+        return self._reader.read(self._wanted(library_id, version), partial(self.find, library_id, version))
 
     def stream(self, library_id: str, version: str | None = None) -> Iterator[bytes]:
         """Yield a document's plain bytes, verified, in constant memory.
@@ -172,24 +177,7 @@ class Engine:
         Raises:
             NotFound, IntegrityError: as ``read``; a damaged block ends the stream before anything of it is yielded.
         """
-        return self._stream(self._wanted(library_id, version), version)
-
-    def _stream(self, found: StoredVersion, version: str | None) -> Iterator[bytes]:
-        pieces = stream_content(self.folder, found.place)
-        try:
-            first = next(pieces)
-        except IntegrityError as error:
-            pieces = stream_content(self.folder, self._moved(found, error, version).place)
-            first = next(pieces)
-        yield first
-        yield from pieces
-
-    def _moved(self, found: StoredVersion, error: IntegrityError, version: str | None) -> StoredVersion:
-        """Return where a document lies that is not where it was found; raise the error when it was not moved meanwhile."""
-        again = self.find(found.library_id, version)
-        if again.place == found.place:
-            raise error
-        return again
+        return self._reader.stream(self._wanted(library_id, version), partial(self.find, library_id, version))
 
     def _wanted(self, library_id: str, version: str | None) -> StoredVersion:
         """Return what is to be read, and count the read: in memory, whoever has a heartbeat writes the counts."""
@@ -214,6 +202,16 @@ class Engine:
 
     def verify(self, library_id: str | None = None, version: str | None = None, progress: Progress = silent) -> VerifyReceipt:
         """Read stored bytes again and compare; see ``storage.verify.verify``."""
+        mode = shown_mode(self.folder, self.options.tree)
+        return verify(self.folder, self.database, mode, self._subject(library_id, version), progress)
+
+    def verify_and_repair(
+        self, library_id: str | None = None, version: str | None = None, progress: Progress = silent
+    ) -> VerifyReceipt:
+        """Verify, and repair what is damaged where a good source exists; see ``storage.repair.Repair.verify``."""
+        return self.repair.verify(self._subject(library_id, version), progress)
+
+    def _subject(self, library_id: str | None, version: str | None) -> tuple[str | None, str | None]:
         if library_id is not None and version == LATEST:
             version = self.find(library_id).version
-        return verify(self.folder, self.database, shown_mode(self.folder, self.options.tree), (library_id, version), progress)
+        return library_id, version

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,50 @@ def damaged_lines(path: Path) -> list[int]:
             damaged.append(torn)
         torn, has_end = number if entry is None else 0, ended
     return [*damaged, torn] if torn and has_end else damaged
+
+
+def overwrite_damaged(path: Path) -> int:
+    """Make each damaged line an entry that says that something was lost here, of the same length; return how many are left.
+
+    What the lines told must have been told anew before, and the old file must be kept. A line too short for that stays as it is.
+    Safe beside those who append: they wait.
+
+    Raises:
+        DiskFull, TransientIO, PermissionRefused: the operating system refused.
+    """
+    with durable.os_errors("cannot mend the journal"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            left = 0
+            for at, length in _extents(path, set(damaged_lines(path))):
+                line = _lost(length)
+                left += line is None
+                if line is not None:
+                    durable.step("journal: overwrite")
+                    os.pwrite(descriptor, line, at)
+            durable.fsync_file(descriptor, "journal")
+        finally:
+            os.close(descriptor)
+    return left
+
+
+def _extents(path: Path, numbers: Set[int]) -> list[tuple[int, int]]:
+    """Return offset and length of these lines, of lines that follow each other as one: rot can make a line's end, too."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if number in numbers:
+                joined = found and sum(found[-1]) == at
+                found[-1:] = [(found[-1][0], found[-1][1] + len(line))] if joined else [*found[-1:], (at, len(line))]
+            at += len(line)
+    return found
+
+
+def _lost(length: int) -> bytes | None:
+    filler = length - len(_line({"lost": ""}))
+    return _line({"lost": "." * filler}) if filler >= 0 else None
 
 
 def _read(path: Path) -> Iterator[tuple[dict[str, Any] | None, bool]]:

@@ -15,10 +15,10 @@ from strongroom.errors import DataFolderError
 FORMAT = 1
 """The version of the layout. A folder with a higher one is refused: an older program would break its promises."""
 
-_FOLDERS = ("segments", "documentation", "metadata", "inbox", "tmp", "trash", "run", "logs")
+_FOLDERS = ("segments", "documentation", "metadata", "inbox", "tmp", "trash", "quarantine", "run", "logs")
 _MARK = "strongroom.json"
 _NOT_FOREIGN = {*_FOLDERS, "lost+found"}  # every new ext4 volume has the last
-_ONE_DEVICE = ("tmp", "segments", "documentation")
+_ONE_DEVICE = ("tmp", "segments", "documentation", "quarantine")
 """Files are written in the first and renamed into the others, which is one step only within a file system."""
 
 
@@ -70,6 +70,11 @@ class DataFolder:
     def trash(self) -> Path:
         """What goes when its grace period is over."""
         return self.root / "trash"
+
+    @property
+    def quarantine(self) -> Path:
+        """Damaged files, kept for people: nothing here is ever deleted by a program."""
+        return self.root / "quarantine"
 
     @property
     def run(self) -> Path:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,11 +21,13 @@ from models.catalogue import (
     versions_without_place,
 )
 from models.database import Database
+from models.mending import is_known
 from models.rows import Place, StoredVersion
+from storage.damage import place_error, segment_is_whole
 from storage.index import read_index
 from storage.journal import damaged_lines
 from storage.layout import DataFolder
-from storage.read import DAMAGE, file_sha256, is_whole, stored_blocks
+from storage.read import is_whole
 from storage.tree import Mode
 from storage.treecheck import is_shown, tree_finding
 from strongroom import durable
@@ -65,11 +66,11 @@ def verify(
         NotFound: no such library or version.
         TransientIO, PermissionRefused: the operating system refused, for a reason that is no damage.
     """
-    return _Verification(folder, database, mode, progress).run(subject)
+    return Verification(folder, database, mode, progress).run(subject)
 
 
 @dataclass(slots=True)
-class _Verification:
+class Verification:
     """One run and what it has found so far."""
 
     folder: DataFolder
@@ -82,6 +83,7 @@ class _Verification:
     findings: list[Finding] = field(default_factory=list)
 
     def run(self, subject: Subject) -> VerifyReceipt:
+        """Verify everything or a part; see ``verify``."""
         if subject[0] is None:
             self._verify_segments()
             self._verify_catalogue()
@@ -93,13 +95,35 @@ class _Verification:
             checked=self.checked, read_bytes=self.read_bytes, damaged=list(self.damaged.values()), findings=self.findings
         )
 
+    def again(self, segments: Collection[str], libraries: Collection[str]) -> None:
+        """Look again at what a repair touched: these segments and indexes, the tree of these libraries, the rest as a whole."""
+        for name in sorted(segments):
+            self.blame(name)
+            with self.database.read() as connection:
+                known = is_known(connection, name)
+            if known:
+                self._verify_index(name)
+        self._verify_catalogue()
+        self._verify_journal()
+        for library_id in sorted(libraries):
+            self._verify_tree((library_id, None))
+
+    def blame(self, name: str) -> bool:
+        """Whether a segment that the catalogue knows is damaged; then note what that hurts."""
+        with self.database.read() as connection:
+            known = is_known(connection, name)
+        if not known or segment_is_whole(self.folder, name):
+            return False
+        self._blame_segment(name)
+        return True
+
     def _verify_segments(self) -> None:
         with self.database.read() as connection:
             total = segment_bytes(connection)
         with ThreadPoolExecutor(_THREADS, "verify") as threads:
             for segments in self._segments():
                 names = [name for name, _ in segments]
-                whole = threads.map(partial(_segment_is_whole, self.folder), names)
+                whole = threads.map(partial(segment_is_whole, self.folder), names)
                 for (name, size), fine in zip(segments, whole, strict=True):
                     if not fine:
                         self._blame_segment(name)
@@ -125,7 +149,7 @@ class _Verification:
             versions = versions_in_segment(connection, name)
             newest = known_places(connection, {one.place.content_sha256 for one in versions})
         self._verify_bytes(one for one in versions if self._counts(one, newest))
-        if len(self.damaged) == before and not _segment_is_whole(self.folder, name):
+        if len(self.damaged) == before and not segment_is_whole(self.folder, name):
             self._find("segment_damaged", self.folder.segment(name), "The segment does not hash to its name.")
 
     def _counts(self, one: StoredVersion, newest: dict[str, Place]) -> bool:
@@ -178,7 +202,7 @@ class _Verification:
         outcomes: dict[Place, IntegrityError | None] = {}
         for one in versions:
             if one.place not in outcomes:
-                outcomes[one.place] = _check_place(self.folder, one.place)
+                outcomes[one.place] = place_error(self.folder, one.place)
             error = outcomes[one.place]
             if error is not None:
                 self.damaged[one.version_id] = self._damage(one, error)
@@ -219,25 +243,3 @@ class _Verification:
 
     def _find(self, code: str, path: Path, message: str) -> None:
         self.findings.append(Finding(code=code, path=self.folder.relative(path), message=message))
-
-
-def _segment_is_whole(folder: DataFolder, name: str) -> bool:
-    with durable.os_errors(f"cannot read segment {name}"):
-        try:
-            return file_sha256(folder.segment(name)) == name
-        except OSError as error:
-            if error.errno in DAMAGE:
-                return False
-            raise
-
-
-def _check_place(folder: DataFolder, place: Place) -> IntegrityError | None:
-    digest = hashlib.sha256()
-    try:
-        for block in stored_blocks(folder, place):
-            digest.update(block)
-    except IntegrityError as error:
-        return error
-    if digest.hexdigest() != place.stored_sha256:
-        return IntegrityError("The stored bytes do not hash to the recorded digest.", None, {"damage": "damaged"})
-    return None

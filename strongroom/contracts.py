@@ -129,6 +129,7 @@ class VerifyMessage(_Contract):
     version: Text | None = None
     receipt: bool = False
     priority: Priority = Field("normal", description="Which of the waiting jobs goes first; contract 2.")
+    repair: bool = Field(False, description="Repair what is damaged from a good source, if there is one; contract 3.")
 
 
 class ErrorInfo(_Answer):
@@ -203,14 +204,37 @@ class Finding(_Answer):
     message: str
 
 
+class Repaired(_Answer):
+    """A version that was damaged and is whole again. ``source`` says where its bytes were had from."""
+
+    library_id: str
+    version: str
+    revision: int
+    code: str
+    source: str
+
+
+class Mended(_Answer):
+    """A finding that a repair has seen to."""
+
+    code: str
+    path: str
+    source: str
+
+
 class VerifyReceipt(_Answer):
-    """What a verification found. ``checked`` counts versions, ``read_bytes`` what was read from disk."""
+    """What a verification found. ``checked`` counts versions, ``read_bytes`` what was read from disk.
+
+    When a repair was asked for, ``damaged`` and ``findings`` are what remains; ``repaired`` and ``mended`` what was seen to.
+    """
 
     request_id: str = ""
     checked: int
     read_bytes: int
     damaged: list[Damage]
     findings: list[Finding] = Field(default_factory=list)
+    repaired: list[Repaired] = Field(default_factory=list)
+    mended: list[Mended] = Field(default_factory=list)
 
 
 def parse_message(kind: type[M], fields: dict[str, Any]) -> M:

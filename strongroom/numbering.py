@@ -7,7 +7,7 @@ from typing import Any
 from strongroom.errors import InvalidRequest, MessageTooNew
 from strongroom.routes import PRIORITIES, Priority
 
-CONTRACT = 2
+CONTRACT = 3
 """The newest contract this release understands. A worker leaves a message of a newer one to a newer worker."""
 
 FIRST_CONTRACT = 1

@@ -1,4 +1,4 @@
-"""The task ``strongroom.verify``: read stored bytes again, compare, record what was found. Never repairs."""
+"""The task ``strongroom.verify``: read stored bytes again, compare, record what was found; repair it when that is asked for."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ _TOLD = 1000
 
 
 def _verify(running: Running, message: VerifyMessage) -> None:
-    receipt = running.services.engine.verify(message.library_id, message.version, running.progress)
-    told = receipt.model_copy(update={"request_id": running.row.job_id, "damaged": receipt.damaged[:_TOLD]})
-    running.finish(told.model_dump() | {"damaged_versions": len(receipt.damaged)})
+    engine = running.services.engine
+    look = engine.verify_and_repair if message.repair else engine.verify
+    receipt = look(message.library_id, message.version, running.progress)
+    shown = {"request_id": running.row.job_id, "damaged": receipt.damaged[:_TOLD], "repaired": receipt.repaired[:_TOLD]}
+    counts = {"damaged_versions": len(receipt.damaged), "repaired_versions": len(receipt.repaired)}
+    running.finish(receipt.model_copy(update=shown).model_dump() | counts)
 
 
 def _subject(message: VerifyMessage) -> str:

@@ -49,7 +49,8 @@ def upgrade() -> None:
 def _add_columns() -> None:
     op.add_column("library", sa.Column("latest_held", _TEXT, nullable=False, server_default=sa.text("''")))
     op.add_column("library", sa.Column("latest_held_at", _TIME))
-    op.add_column("segment", sa.Column("checked_at", _TIME))
+    for name in ("checked_at", "claimed_until"):
+        op.add_column("segment", sa.Column(name, _TIME))
     for name in ("checked_bad", "pins"):
         op.add_column("segment", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
     op.add_column("segment", sa.Column("suspect", sa.Boolean(), nullable=False, server_default=sa.text("false")))

@@ -1,0 +1,148 @@
+"""Repair: what a verification found is seen to, from the best source that there is, and looked at again. Never guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from models.catalogue import versions_without_place
+from models.database import Database
+from models.mending import content_of, libraries_at, show_paths_again
+from storage.casework import Means
+from storage.codecs import Encoder
+from storage.damage import whole_place
+from storage.documents import Limits
+from storage.layout import DataFolder
+from storage.mend import Mending
+from storage.mend_journal import mend_journal
+from storage.quarantine import keep_damaged
+from storage.sources import Fetches
+from storage.tree import Mode, Tree
+from storage.treemode import shown_mode
+from storage.verify import Progress, Subject, Verification, silent, verify
+from strongroom import durable
+from strongroom.contracts import Finding, Mended, Repaired, VerifyReceipt
+from strongroom.locks import locked
+
+LOCK = "repair.lock"
+_INDEXES = frozenset({"index_missing", "index_damaged", "index_out_of_step"})
+_FROM = {"tree": "the catalogue and the segments", "index": "the catalogue and the segment", "journal": "the catalogue"}
+_NOTHING = "the segment's own objects"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Repairs one data folder. Any number of processes may: one at a time does.
+
+    ``fetches`` are sources beyond the folder. No network is used unless one is given that does.
+    """
+
+    folder: DataFolder
+    database: Database
+    tree: Tree
+    mode: Mode
+    encoder: Encoder
+    limits: Limits = field(default_factory=Limits)
+    fetches: Fetches = field(default_factory=Fetches)
+    clock: Callable[[], datetime] = _now
+
+    def verify(self, subject: Subject = (None, None), progress: Progress = silent, by: str = "person") -> VerifyReceipt:
+        """Verify, repair what is damaged, and verify that again; return what was repaired and what remains.
+
+        Run twice, the second changes nothing.
+
+        Raises:
+            NotFound: no such library or version.
+            DiskFull, TransientIO, PermissionRefused: the operating system refused; nothing is worse than before.
+        """
+        mode = shown_mode(self.folder, self.mode)
+        before = verify(self.folder, self.database, mode, subject, progress)
+        if not before.damaged and not before.findings:
+            return before
+        names = {Path(one.segment).name for one in before.damaged} | _names(before.findings)
+        repaired = self.see_to(names, before.findings, by)
+        libraries = {one.library_id for one in before.damaged} | {one.library_id for one in repaired}
+        libraries |= self._libraries(before.findings)
+        after = Verification(self.folder, self.database, mode, silent)
+        after.again(names, libraries)
+        damaged = list(after.damaged.values())
+        remain = {(one.library_id, one.version, one.revision) for one in damaged}
+        return before.model_copy(
+            update={
+                "damaged": damaged,
+                "findings": after.findings,
+                "repaired": [one for one in repaired if (one.library_id, one.version, one.revision) not in remain],
+                "mended": _mended(before.findings, after.findings),
+            }
+        )
+
+    def see_to(
+        self, segments: Collection[str], findings: Sequence[Finding] = (), by: str = "person", *, show: bool = True
+    ) -> list[Repaired]:
+        """Mend segments and what findings name; return what is whole again. With ``show`` the tree shows at once what changed.
+
+        Raises:
+            DiskFull, TransientIO, PermissionRefused: as ``verify``.
+        """
+        with self._alone(by) as mending:
+            done = [one for name in sorted(segments) for one in mending.segment(name)]
+            codes = {one.code for one in findings}
+            if "catalogue_out_of_step" in codes:
+                done += self._place(mending)
+            for name in sorted(_names(one for one in findings if one.code in _INDEXES)):
+                mending.index(name)
+            if "journal_damaged" in codes:
+                mend_journal(self.folder, self.database, self.clock())
+            self._mend_tree([one for one in findings if one.code.startswith("tree_")])
+        if show:
+            self.tree.catch_up()
+        return done
+
+    @contextmanager
+    def _alone(self, by: str) -> Iterator[Mending]:
+        folder = replace(self.folder, find_place=partial(whole_place, self.folder, self.database))
+        means = Means(folder, self.database, self.encoder, self.limits, by, self.clock(), self.fetches)
+        with durable.os_errors("cannot repair"), locked(self.folder.metadata / LOCK):
+            yield Mending(means)
+
+    def _place(self, mending: Mending) -> list[Repaired]:
+        with self.database.read() as connection:
+            contents = {content_of(connection, *lost) for lost in versions_without_place(connection)}
+        return [one for content in sorted(contents) for one in mending.content(content)]
+
+    def _mend_tree(self, findings: Sequence[Finding]) -> None:
+        paths = [one.path for one in findings]
+        for one in findings:
+            path = self.folder.root / one.path
+            if one.code == "tree_damaged" and path.is_file():
+                keep_damaged(self.folder, path, one.message, self.clock())
+        if paths:
+            with self.database.write("repair") as connection:
+                show_paths_again(connection, paths)
+
+    def _libraries(self, findings: Sequence[Finding]) -> set[str]:
+        paths = {one.path for one in findings if one.code.startswith("tree_")}
+        with self.database.read() as connection:
+            return libraries_at(connection, paths)
+
+
+def _names(findings: Iterator[Finding] | Sequence[Finding]) -> set[str]:
+    """Return the segments that findings name: by their own path, or by their index's."""
+    return {Path(one.path).name.removesuffix(".index") for one in findings if one.path.startswith("segments/")}
+
+
+def _mended(before: Sequence[Finding], after: Sequence[Finding]) -> list[Mended]:
+    left = {(one.code, one.path) for one in after}
+    return [
+        Mended(code=one.code, path=one.path, source=_FROM.get(one.code.partition("_")[0], _NOTHING))
+        for one in before
+        if (one.code, one.path) not in left
+    ]
