@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.events import (
@@ -40,9 +40,11 @@ def events() -> st.SearchStrategy[Event]:
     return st.one_of(*(st.builds(kind, **{one.name: by_type[str(one.type)] for one in fields(kind)}) for kind in KINDS))
 
 
+@settings(max_examples=50)
 @given(st.lists(events(), max_size=5))
-def test_what_is_written_to_the_journal_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, told: list[Event]) -> None:
-    journal = tmp_path_factory.mktemp("events") / "journal"
+def test_what_is_written_to_the_journal_is_what_is_read(memory: Path, told: list[Event]) -> None:
+    journal = memory / "journal of events"
+    journal.unlink(missing_ok=True)
     told = [one for one in told if all(getattr(one, name.name) != "" for name in fields(one) if name.default != "")]
     append_events(journal, told)
     assert list(read_events(journal)) == told

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.diff.compare import Change, Diff, Part, diff
@@ -137,11 +137,13 @@ DOCUMENT = st.dictionaries(
 )
 
 
+@settings(max_examples=50)
 @given(DOCUMENT)
 def test_a_document_does_not_differ_from_itself(document: Json) -> None:
     assert compared(document, copy.deepcopy(document)).empty
 
 
+@settings(max_examples=70)
 @given(DOCUMENT, DOCUMENT)
 def test_the_other_way_round_what_was_added_is_removed(before: Json, after: Json) -> None:
     there, back = compared(before, after), compared(after, before)
