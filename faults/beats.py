@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -16,6 +16,7 @@ from typing import Any
 
 from config.settings import Settings
 from faults.processes import is_alive, kill
+from strongroom.errors import StorageError
 from workers.schedules import Clerk
 
 BEATS = 2
@@ -38,9 +39,10 @@ class Beats:
 
     def __init__(self, settings: Settings, log: Path, chooser: random.Random) -> None:
         self._settings, self._log, self._chooser = settings, log, chooser
-        self._clock = _CONTEXT.Value("d", 0.0)
-        self._looks = _CONTEXT.Array("q", BEATS)
-        self._inside = _CONTEXT.Array("b", BEATS)
+        # Without locks: one who is killed, or stopped, while holding a lock would hold it for ever.
+        self._clock = _CONTEXT.RawValue("d", 0.0)
+        self._looks = _CONTEXT.RawArray("q", BEATS)
+        self._inside = _CONTEXT.RawArray("b", BEATS)
         self._members: list[BaseProcess | None] = [None] * BEATS
         self.killed = 0
         self.killed_inside = 0
@@ -53,7 +55,7 @@ class Beats:
     def await_look(self) -> None:
         """Return when one that lives has begun and ended a look since now; fail when none does."""
         before = self._counts()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not any(now >= then + 2 for now, then in zip(self._counts(), before, strict=True)):
             assert time.monotonic() < deadline, "no scheduler looks any more"
             assert self.alive, "no scheduler lives"
@@ -119,7 +121,8 @@ def _beat(settings: Settings, log: Path, number: int, parent: int, clock: Any, l
     now: Callable[[], datetime] = lambda: datetime.fromtimestamp(clock.value, UTC)  # noqa: E731
     while os.getppid() == parent:
         inside[number] = 1
-        clerk.look(now)
+        with suppress(StorageError):  # as beat does: it looks again
+            clerk.look(now)
         inside[number] = 0
         looks[number] += 1
         time.sleep(0.001)
