@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, literal, or_, select
 from models.ledger import ACTIVE, COLUMNS, JobRow, State
 from models.parts import in_parts
 from models.tables import Job, table_of
+from strongroom.errors import MessageTooNew
 
 _JOB = table_of(Job)
 STATES: tuple[State, ...] = get_args(State)
@@ -37,8 +38,11 @@ def count_states(connection: Connection, at_most: int = COUNTED) -> dict[State, 
 
 
 def count_active(connection: Connection) -> int:
-    """Return how many jobs have not ended."""
-    return connection.scalar(select(func.count()).select_from(_JOB).where(_JOB.c.state.in_(ACTIVE))) or 0
+    """Return how many jobs are to be done here. Those that only a newer worker understands are not: they may wait for weeks."""
+    active = select(func.count()).select_from(_JOB).where(_JOB.c.state.in_(ACTIVE))
+    newer = (_JOB.c.state == "parked") & (_JOB.c.error["code"].as_string() == MessageTooNew.code)
+    for_newer_workers = select(func.count()).select_from(_JOB).where(newer)
+    return (connection.scalar(active) or 0) - (connection.scalar(for_newer_workers) or 0)
 
 
 def states_of(connection: Connection, job_ids: Iterable[str]) -> dict[str, State]:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, insert, text
 
 from models.database import Database
-from models.ledger import JobRow, NewJob, State, find_jobs, first_row
+from models.ledger import JobRow, NewJob, State, find_jobs, first_row, park_job
 from models.listing import count_active, count_ahead, count_states, newest_jobs, running_beside, states_of
 from models.migrate import upgrade
 from models.tables import Job, table_of
@@ -163,10 +163,15 @@ def test_the_work_of_a_question_does_not_grow_with_the_history(sqlite: Database)
             "beside": lambda: running_beside(connection, row),
             "counts": lambda: count_states(connection, 100),
         }.items():
-            machine.set_progress_handler(
-                lambda name=name: steps.update([name]), 1
-            )
+            machine.set_progress_handler(lambda name=name: steps.update([name]), 1)
             question()
         machine.set_progress_handler(None, 0)
     assert len(steps) == 6
     assert max(steps.values()) < 10_000, f"of 30,000 jobs: {steps}"
+
+
+def test_what_only_a_newer_worker_understands_is_not_waited_for(database: Database) -> None:
+    with database.write() as connection:
+        for name, code in (("full-disk", "disk_full"), ("too-new", "message_too_new")):
+            park_job(connection, NewJob(name, "store"), {"code": code}, START, START)
+        assert count_active(connection) == 1
