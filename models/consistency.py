@@ -99,3 +99,15 @@ def waiting_payloads(connection: Connection) -> list[tuple[str, str]]:
     columns = _JOB.c
     query = select(columns.job_id, columns.payload).where(columns.state.in_(("queued", "retrying", "parked")))
     return [(row[0], row[1]) for row in connection.execute(query.where(columns.payload.like("%.inbox")))]
+
+
+def longest_unread(connection: Connection) -> datetime | None:
+    """Return when the segment that has waited longest was read last, or written if it never was; None when there is none."""
+    columns = _SEGMENT.c
+    last = func.min(func.coalesce(columns.checked_at, columns.created_at))
+    return connection.execute(select(last).where(~columns.condemned)).scalar()
+
+
+def last_stored(connection: Connection) -> datetime | None:
+    """Return when the last revision was stored, by the clock of whoever stored it."""
+    return connection.execute(select(func.max(_VERSION.c.created_at))).scalar()

@@ -157,7 +157,7 @@ def translated(error: DBAPIError) -> StorageError:
 
 
 _UPGRADE = "`strongroom up` brings the catalogue to this release."
-_UNHARMED = "What is stored lies in segments/ and metadata/journal: those are not harmed by this."
+_UNHARMED = "`strongroom rebuild` makes it anew from segments/ and metadata/journal, which are not harmed by this."
 _MEANINGS: tuple[tuple[tuple[str, ...], type[StorageError], str, str | None], ...] = (
     (("locked", "busy", "lock timeout"), CatalogueBusy, "The catalogue is busy", None),
     (("is full", "no space left"), DiskFull, "The catalogue cannot grow", None),

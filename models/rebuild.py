@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, inspect, select
 from sqlmodel import SQLModel
 
 from models.bulk import Bulk, Row, bulk_insert
@@ -69,6 +69,12 @@ REMOVED = Adder(RemovedVersion, *_VERSION_COLUMNS, "removed_at", "removed_by", "
 PINS = Adder(Pin, "library_id", "version", "at", "by", "why")
 LABELS = Adder(Label, "library_id", "label", "version", "at", "by", "why")
 AUDITS = Adder(Audit, "at", "by", "action", "library_id", "version", "why", "details")
+
+
+def has_no_tables(database: Database) -> bool:
+    """Whether a database is blank."""
+    with database.read() as connection:
+        return not inspect(connection).get_table_names()
 
 
 def empty_catalogue(connection: Connection) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from models import rebuild as rows
 from models.curation import AuditRow
 from models.database import Database
-from models.migrate import current_revision, upgrade
+from models.migrate import upgrade
 from models.rows import Place
 from models.upkeep_tables import Audit
 from storage.index import Index
@@ -105,7 +105,9 @@ def _keep_the_rest(work: _Rebuilding, old: Path) -> bool:
         return False
     database = Database(f"sqlite:///{old}")
     try:
-        if current_revision(database) is None:
+        if rows.has_no_tables(database):  # whoever looked for the lost one has made it
+            database.close()
+            old.unlink()
             return False
         upgrade(database)
         with work.connection.begin_nested():

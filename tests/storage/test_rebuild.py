@@ -40,7 +40,8 @@ TABLES = {
     "removed_version": "library_id, version, revision, current, order_rank, order_key, file_path, file_size_bytes,"
     " compressed_size_bytes, content_sha256, created_at, details, removed_at, removed_by, why, plan_id, purged_at IS NULL",
     "segment": "segment_sha256, size_bytes, object_count, condemned",
-    "object": 'content_sha256, size_bytes, codec, segment_sha256, "offset", length, stored_sha256, blocks, reference_sha256, effort',
+    "object": 'content_sha256, size_bytes, codec, segment_sha256, "offset", length, stored_sha256, blocks,'
+    " reference_sha256, reference_offset, reference_length, effort",
     "pin": "*",
     "label": "*",
     "audit": "at, by, action, library_id, version, why, details",
