@@ -9,7 +9,7 @@ from typing import Any
 from config.cron import Cron
 from config.routes import PROBE_QUEUES, UPKEEP_QUEUE
 from config.settings import Settings
-from strongroom.routes import LONG_QUEUE, VERIFY_TASK
+from strongroom.routes import LONG_QUEUE
 
 # Celery's schedule entries. ``expires``: a ring that was not heard in time is dropped, the next one says the same.
 SCHEDULE: dict[str, dict[str, Any]] = {
@@ -48,7 +48,12 @@ class Scheduled:
 
 
 SCHEDULED = (
-    Scheduled("integrity-sweep", "verify", VERIFY_TASK),
+    Scheduled(
+        "integrity-sweep",
+        "scrub",
+        "strongroom.scrub",
+        arguments=lambda settings: {"days": settings.coverage_days, "mb_s": settings.sweep_mb_s, "repair": settings.repair},
+    ),
     Scheduled(
         "prune-history",
         "prune",

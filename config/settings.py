@@ -57,7 +57,14 @@ class Settings(BaseSettings):
         "UTC", description="The time zone of the schedules, such as Europe/Berlin."
     )
     schedule_integrity_sweep: CronExpression = Field(
-        "30 2 * * *", description="When everything stored is verified, as a cron expression; empty: never."
+        "20 * * * *",
+        description="When what was read longest ago is read again, as a cron expression; empty: never.",
+    )
+    coverage_days: int = Field(30, ge=1, description="Days within which everything stored is read again at least once.")
+    sweep_mb_s: float = Field(0.0, ge=0, description="MiB a second that an integrity sweep reads at most; 0: no limit.")
+    repair: bool = Field(
+        True,
+        description="Whether sweeps, and reads that meet damage, repair it where a good source exists.",
     )
     schedule_prune_history: CronExpression = Field(
         "0 4 * * *", description="When old jobs are removed from the history, as a cron expression; empty: never."

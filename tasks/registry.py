@@ -22,6 +22,7 @@ from strongroom.routes import STORE_TASK
 from tasks.cleanup import CLEANUP, SWEEP
 from tasks.jobs import Kind, run_job
 from tasks.prune import PRUNE
+from tasks.scrub import SCRUB
 from tasks.services import TASKS, TIDY_TASK, TREE_TASK, Services
 from tasks.store import run_store
 from tasks.verify import VERIFY
@@ -39,7 +40,7 @@ _OPTIONS: dict[str, Any] = {  # Celery's task options: of many types
 }
 """Late acknowledgement: a message leaves the broker when the ledger knows how its job ended, not before."""
 
-KINDS: tuple[Kind[Any], ...] = (VERIFY, PRUNE, CLEANUP, SWEEP)
+KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP)
 """Every kind of job but a store."""
 
 PAUSE_S = 1.0

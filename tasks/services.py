@@ -19,10 +19,18 @@ TIDY_TASK = "strongroom.tidy"
 PRUNE_TASK = "strongroom.prune"
 CLEANUP_TASK = "strongroom.cleanup"
 SWEEP_TASK = "strongroom.sweep"
+SCRUB_TASK = "strongroom.scrub"
 """The tasks that nobody outside sends."""
 
 TASKS = MappingProxyType(
-    {"store": STORE_TASK, "verify": VERIFY_TASK, "prune": PRUNE_TASK, "cleanup": CLEANUP_TASK, "sweep": SWEEP_TASK}
+    {
+        "store": STORE_TASK,
+        "verify": VERIFY_TASK,
+        "prune": PRUNE_TASK,
+        "cleanup": CLEANUP_TASK,
+        "sweep": SWEEP_TASK,
+        "scrub": SCRUB_TASK,
+    }
 )
 QUEUES = MappingProxyType({kind: SHORT_QUEUE if kind == "store" else LONG_QUEUE for kind in TASKS})
 """Which task does the jobs of a kind, and which queue they go to when nothing else is known of them."""

@@ -14,6 +14,7 @@ def make_engine(settings: Settings) -> Engine:
         codec=settings.codec,
         tree=settings.tree,
         limits=Limits(document_bytes=settings.max_document_bytes),
+        mend_reads=settings.repair,
     )
     return Engine(settings.data_dir, options)
 

@@ -19,10 +19,10 @@ from config.settings import Settings, read_settings
 from models.ledger import JobRow, list_jobs
 from models.schedule import find_schedules, last_slots
 from storage.engine import Engine
-from strongroom.contracts import VerifyMessage
 from strongroom.errors import BrokerUnavailable, ConfigurationError
 from tasks.cleanup import CleanupMessage, SweepMessage
 from tasks.prune import PruneMessage
+from tasks.scrub import ScrubMessage
 from tasks.services import CLEANUP_TASK, PRUNE_TASK, SWEEP_TASK
 from tests.workers.processes_of import await_that
 from workers.liveness import has_given_sign
@@ -55,14 +55,14 @@ def jobs_of(data: Path) -> list[JobRow]:
 
 
 def test_each_schedule_has_its_setting_and_its_messages_are_understood() -> None:
-    contracts: dict[str, type[BaseModel]] = {"strongroom.verify": VerifyMessage, PRUNE_TASK: PruneMessage}
+    contracts: dict[str, type[BaseModel]] = {"strongroom.scrub": ScrubMessage, PRUNE_TASK: PruneMessage}
     contracts |= {CLEANUP_TASK: CleanupMessage, SWEEP_TASK: SweepMessage}
     settings = Settings(history_days=7, history_jobs=1000, time_zone="Europe/Berlin", schedule_prune_history="")
     found = {plan.name: plan for plan in plans(settings)}
     assert list(found) == [one.name for one in SCHEDULED] == ["integrity-sweep", "prune-history", "retention", "sweep"]
     for plan in found.values():
         contracts[plan.task].model_validate({"request_id": f"{plan.name}-20261101T120000Z", **plan.arguments})
-    assert found["integrity-sweep"].said == ("30 2 * * *", "Europe/Berlin")
+    assert found["integrity-sweep"].said == ("20 * * * *", "Europe/Berlin")
     assert found["prune-history"].said == ("", "")
     assert found["prune-history"].arguments == {"days": 7, "jobs": 1000}
 
@@ -82,12 +82,16 @@ def test_a_schedule_that_cannot_be_used_is_named_and_not_its_value(
 
 def test_a_clerk_starts_what_is_due_once(data: Path) -> None:
     mailbox = Mailbox()
-    clerk = Clerk(Settings(data_dir=data, retention={"*": {"keep_last": 5}}, grace_hours=2), mailbox)
+    nightly = Settings(data_dir=data, retention={"*": {"keep_last": 5}}, grace_hours=2, schedule_integrity_sweep="30 2 * * *")
+    clerk = Clerk(nightly, mailbox)
     for hours in (0, 15, 15, 16):
         clerk.look(lambda hours=hours: NOON + timedelta(hours=hours))  # type: ignore[misc] # mypy cannot infer such a default
     clerk.stop()
     assert mailbox.messages == [
-        ("strongroom.verify", {"contract": 1, "request_id": "integrity-sweep-20261102T023000Z"}),
+        (
+            "strongroom.scrub",
+            {"contract": 1, "request_id": "integrity-sweep-20261102T023000Z", "days": 30, "mb_s": 0.0, "repair": True},
+        ),
         (
             "strongroom.cleanup",
             {"contract": 1, "request_id": "retention-20261102T030000Z", "policies": {"*": {"keep_last": 5}}},

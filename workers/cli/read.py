@@ -1,4 +1,4 @@
-"""The commands that read a data folder: get, list, show, verify. No service needs to run."""
+"""The commands that read a data folder: get, list, show. No service needs to run."""
 
 from __future__ import annotations
 
@@ -10,24 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import DownloadColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
 from strongroom import durable
-from strongroom.contracts import VerifyReceipt
 from strongroom.errors import InvalidRequest, NotFound
 from workers.cli.output import (
-    FAILED,
     AsJson,
     Data,
-    Quiet,
     console,
     counted,
     engine_on,
     print_fields,
     print_json,
-    progress_bar,
     reported,
     size,
     told,
@@ -40,16 +35,12 @@ if TYPE_CHECKING:
 Library = Annotated[str, typer.Argument(metavar="LIBRARY", help="The library's id, such as /owner/name.")]
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version; default: the latest.")]
 
-_ABSENT = "tree_missing"
-"""The one finding that is no damage: the tree is derived and is built again; what was stored is whole."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command()(get)
     app.command("list")(list_versions)
     app.command()(show)
-    app.command()(verify)
 
 
 def get(
@@ -118,30 +109,6 @@ def show(library: Library, version: Version = None, data: Data = None, as_json: 
             print_fields(fields, {})
 
 
-def verify(
-    library: Annotated[str | None, typer.Argument(metavar="[LIBRARY]", help="Only this library.")] = None,
-    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Only this version.")] = None,
-    data: Data = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Read the stored bytes again and compare them with what was promised. Repairs nothing.
-
-    Exit codes: 0 nothing is damaged, 1 a version is, or an index, a segment or a copy in the tree. Files that are only missing
-    from the tree are named and do not count: they are built again.
-    """
-    with reported(as_json=as_json), engine_on(data) as engine:
-        columns = (DownloadColumn(), TransferSpeedColumn())
-        with progress_bar("verifying", *columns, shown=not (quiet or as_json)) as tick:
-            receipt = engine.verify(library, version, tick)
-    if as_json:
-        print_json(receipt.model_dump(exclude={"request_id"}))
-    elif not quiet or receipt.damaged or receipt.findings:
-        _print_verification(receipt)
-    if receipt.damaged or any(finding.code != _ABSENT for finding in receipt.findings):
-        raise typer.Exit(FAILED)
-
-
 def _fields(engine: Engine, one: StoredVersion) -> dict[str, Any]:  # JSON, printed as it is
     place = one.place
     return {
@@ -190,21 +157,3 @@ def _print_versions(versions: list[StoredVersion]) -> None:
     plain, stored = sum(one.place.size_bytes for one in versions), sum(one.place.length for one in versions)
     sums = f"{counted(len(versions), 'version')}, {size(plain)}, on disk {size(stored)}: saved {1 - stored / plain:.1%}"
     out.print(Text(sums, "dim"))
-
-
-def _print_verification(receipt: VerifyReceipt) -> None:
-    out = console()
-    if receipt.damaged:
-        table = Table("library", "version", "damage", "where", box=None, header_style="dim", padding=(0, 2, 0, 0))
-        for one in receipt.damaged:
-            where = f"{one.segment} at {one.offset}"
-            version = told(f"{one.version} (revision {one.revision})")
-            table.add_row(told(one.library_id), version, Text(one.code, "bold red"), where)
-        out.print(table)
-    for finding in receipt.findings:
-        out.print(Text.assemble((finding.code, "bold yellow"), told(f"  {finding.path}  {finding.message}")), soft_wrap=True)
-    good, bad = Text("nothing is damaged", "bold green"), Text("damaged", "bold red")
-    verdict = Text.assemble(counted(len(receipt.damaged), "version"), " ", bad) if receipt.damaged else good
-    out.print(Text.assemble(f"{counted(receipt.checked, 'version')} checked, {size(receipt.read_bytes)} read: ", verdict, "."))
-    if receipt.damaged:
-        out.print(Text("Nothing damaged is served. Store these versions again from their source.", "dim"))

@@ -50,7 +50,7 @@ HOUR = timedelta(hours=1)
 
 def test_a_service_that_never_ran_has_schedules_that_nobody_looks_at(data: Path) -> None:
     sweep, prune, *_ = told(data, "schedule")
-    assert (sweep["name"], sweep["kind"], sweep["expression"]) == ("integrity-sweep", "verify", "0 * * * *")
+    assert (sweep["name"], sweep["kind"], sweep["expression"]) == ("integrity-sweep", "scrub", "0 * * * *")
     assert (sweep["last_slot"], sweep["seen_until"], sweep["time_zone"]) == (None, None, "Australia/Lord_Howe")
     assert "nobody has looked" in sweep["troubles"][0]
     assert timedelta(0) < datetime.fromisoformat(sweep["next_slot_at"]) - NOW <= HOUR
