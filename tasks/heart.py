@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 BEAT_S = 1.0
 RECONCILE_S = 2.0
+ACCESSES_S = 30.0
 _DONE = "reconciled"
 
 
@@ -39,6 +40,7 @@ class Heart:
         self._done = services.engine.folder.run / _DONE
         self._stopping = threading.Event()
         self._renewed = 0.0
+        self._flushed = 0.0
         self._threads = [
             threading.Thread(target=self._repeat, args=(self.beat, BEAT_S), name="heartbeat", daemon=True),
             threading.Thread(target=self._repeat, args=(self.reconcile, RECONCILE_S), name="reconciler", daemon=True),
@@ -65,6 +67,15 @@ class Heart:
             with self._services.database.write("heartbeat") as connection:
                 renew_leases(connection, owners, dict(self._services.progress), datetime.now(UTC))
             self._renewed = time.monotonic()
+        self._write_accesses()
+
+    def _write_accesses(self) -> None:
+        """Write how often documents were read, now and then: a read costs no write."""
+        accesses = self._services.engine.accesses
+        if len(accesses) and time.monotonic() - self._flushed >= ACCESSES_S:
+            self._flushed = time.monotonic()
+            with self._services.database.write("accesses") as connection:
+                accesses.flush_access(connection)
 
     def reconcile(self) -> bool:
         """Look for leases to be taken back; send what is due, unless another process of this folder has just done that.

@@ -7,8 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from sqlalchemy import select
+
 from models.leases import RENEWAL, take_leases
 from models.ledger import NewJob
+from models.tables import Version, table_of
 from strongroom import durable
 from strongroom.errors import CatalogueBusy
 from tasks.heart import Heart
@@ -93,3 +96,16 @@ def test_a_process_sees_a_standstill_though_others_do_the_sending(open_desk: Cal
             (watcher.engine.folder.run / "reconciled").touch()
             heart.reconcile()
         assert watcher.job("one").state == "queued"
+
+
+def test_reads_are_counted_without_a_write_for_each(desk: Desk) -> None:
+    desk.stage("job-00000001", document())
+    desk.run("job-00000001")
+    for _ in range(3):
+        desk.engine.read("/a/b")
+    heart = Heart(desk.services)
+    heart.beat()
+    desk.engine.read("/a/b")
+    heart.beat()
+    with desk.engine.database.read() as connection:
+        assert connection.scalar(select(table_of(Version).c.access_count)) == 3, "the fourth is written half a minute later"
