@@ -19,7 +19,8 @@ from storage.cleanup import LibraryPlan, Plan, is_as_planned
 from storage.events import append_events
 from storage.layout import DataFolder
 from storage.pending import MOMENT, as_removed, as_restored, changing, noted
-from strongroom.errors import NotFound, StalePlan
+from storage.spare import use_spare
+from strongroom.errors import DiskFull, NotFound, StalePlan
 
 ATTEMPTS = 5
 PORTION = 2000
@@ -63,24 +64,20 @@ class Removal:
         """Remove what a plan says; on return that is durable. The bytes stay until the grace period is over.
 
         ``by`` is such as person:NAME or schedule. Some 2,000 revisions go with one commit, all of them or none; a larger plan
-        goes by whole libraries. Not ``exactly``: libraries that have changed since are left for the next plan.
+        goes by whole libraries. Not ``exactly``: libraries that have changed since are left for the next plan. On a full disk
+        it uses the room that a sweep has set aside.
 
         Raises:
             StalePlan: what the plan was made from has changed since; nothing was removed, unless the plan is a large one.
             Transient: what waiting can heal; likewise.
         """
-        done = Done(plan.plan_id)
-        with changing(self._folder, self._database, now):
-            if exactly:
-                with self._database.read() as connection:
-                    _refuse_stale(connection, plan.libraries)
-            parts = list(_parts(plan.libraries))
-            for number, part in enumerate(parts, 1):
-                wanted = record if number == len(parts) else None
-                done = (
-                    self._remove(part, _Act(by, now, wanted), done) if exactly else self._try(part, _Act(by, now, wanted), done)
-                )
-        return done
+        act = _Act(by, now, record)
+        try:
+            return self._apply(plan, act, exactly=exactly)
+        except DiskFull:
+            if not use_spare(self._folder):
+                raise
+            return self._apply(plan, act, exactly=exactly)
 
     def undo(self, plan_id: str, by: str, now: datetime) -> Done:
         """Bring back what a plan removed and what has not been purged; on return that is durable.
@@ -99,6 +96,18 @@ class Removal:
             for start in range(0, len(removed), PORTION):
                 self._restore(removed[start : start + PORTION], plan_id, _Act(by, now))
         return Done(plan_id, len(removed), _versions(removed))
+
+    def _apply(self, plan: Plan, act: _Act, *, exactly: bool) -> Done:
+        done = Done(plan.plan_id)
+        with changing(self._folder, self._database, act.now):
+            if exactly:
+                with self._database.read() as connection:
+                    _refuse_stale(connection, plan.libraries)
+            parts = list(_parts(plan.libraries))
+            for number, part in enumerate(parts, 1):
+                mine = act if number == len(parts) else replace(act, record=None)
+                done = self._remove(part, mine, done) if exactly else self._try(part, mine, done)
+        return done
 
     def _try(self, part: Sequence[LibraryPlan], act: _Act, before: Done) -> Done:
         """Remove what of this part is still as it was planned."""

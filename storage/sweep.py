@@ -28,8 +28,10 @@ from storage.carry import carry_over
 from storage.compact import Compaction
 from storage.layout import DataFolder
 from storage.pending import changing
+from storage.spare import keep_spare, use_spare
 from storage.trash import empty_trash, finish_condemned, throw_away
 from strongroom import durable
+from strongroom.errors import DiskFull
 from strongroom.locks import locked_if_free
 
 GRACE = timedelta(hours=168)
@@ -76,6 +78,8 @@ class Sweep:
     def run(self, now: datetime, progress: Progress = lambda _done, _total: None) -> Swept:
         """Sweep once. Run twice, or cut short anywhere, it goes on where it was; no version becomes unreadable by it.
 
+        On a full disk it uses the room that an earlier sweep set aside.
+
         Raises:
             DiskFull, TransientIO, PermissionRefused: the operating system refused; what needed no space is done.
         """
@@ -84,11 +88,21 @@ class Sweep:
             if not mine:
                 return Swept(under_way=True)
             swept.deleted, swept.deleted_bytes = empty_trash(self._folder, now, self._grace)
-            self._finish(swept, now)
-            self._purge(swept, now)
-            self._throw_away_abandoned(swept, now)
-            self._sweep_segments(swept, now, progress)
+            keep_spare(self._folder)
+            try:
+                self._run(swept, now, progress)
+            except DiskFull:
+                if not use_spare(self._folder):
+                    raise
+                self._run(swept, now, progress)
+            keep_spare(self._folder)
         return swept
+
+    def _run(self, swept: Swept, now: datetime, progress: Progress) -> None:
+        self._finish(swept, now)
+        self._purge(swept, now)
+        self._throw_away_abandoned(swept, now)
+        self._sweep_segments(swept, now, progress)
 
     def _purge(self, swept: Swept, now: datetime) -> None:
         with changing(self._folder, self._database, now):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from storage.index import VersionRecord, read_index
 from storage.policies import parse_policies
 from storage.removal import Removal
 from storage.sweep import ABANDONED, LEAST_GRACE, LONGEST_STORE, Sweep, Swept
+from storage.tidy import tidy
 from storage.trash import empty_trash, list_trash
 from strongroom.errors import DiskFull, NotFound, StorageError
 from strongroom.result import Err, capture
@@ -432,6 +436,45 @@ def test_a_full_disk_does_not_keep_the_trash_from_being_emptied(engine: Engine) 
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     with faults(1, errno.ENOSPC):  # the first call that writes anything
         assert empty_trash(engine.folder, MUCH_LATER, GRACE)[0] == 2
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of its own with little space."""
+    folder = Path(tempfile.mkdtemp(prefix="sr-"))
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", folder], capture_output=True, check=False)
+    if made.returncode != 0:
+        folder.rmdir()
+        pytest.skip("no small disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+    folder.rmdir()
+
+
+def _fill(path: Path) -> None:
+    """Write until nothing fits any more, not even a byte."""
+    with path.open("ab", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+
+
+def test_a_disk_that_is_really_full_becomes_free_by_sweeps(small_disk: Path) -> None:
+    with Engine(small_disk / "data", OPTIONS).create() as engine:
+        engine.store([document("/a/b", f"1.{number}", large_body(600_000, seed=number)) for number in range(5)])
+        _sweep(engine, NOW)  # sets the spare room aside
+        _fill(small_disk / "filler")
+        plan = make_plan(engine.database, KEEP_ONE, NOW)
+        assert Removal(engine.folder, engine.database).apply(plan, "person:ann", NOW).versions == 4
+        engine.tree.catch_up()
+        swept = _sweep(engine, LATER)
+        assert (swept.purged, swept.condemned) == (4, 4)
+        assert os.statvfs(small_disk).f_bavail * 4096 < 8 << 20
+        assert _sweep(engine, LATER + timedelta(days=2)).deleted == 4
+        tidy(engine.folder, LATER)  # the tree's files share their bytes with the segments
+        assert engine.store([document("/a/b", "2.0", large_body(600_000, seed=9))])[0].status == "stored"
+        check_promises(engine)
 
 
 def test_a_reader_and_a_store_beside_sweeps_never_miss_a_thing(engine: Engine, open_engine: Callable[..., Engine]) -> None:
