@@ -86,6 +86,14 @@ class Settings(BaseSettings):
         le=87_600,
         description="Hours in which what was removed can come back, and after that hours its bytes stay in the trash.",
     )
+    compress_newest: Literal["gzip", "zstd"] = Field(
+        "gzip",
+        description="How compress keeps the versions that stand under documentation/, and each library's latest. With zstd other "
+        "programs find documentation.json.zst there.",
+    )
+    schedule_compress: CronExpression = Field(
+        "30 4 * * *", description="When what was stored lately is compressed better, as a cron expression; empty: never."
+    )
     history_days: int = Field(90, ge=1, description="Days after which an ended job is removed from the history.")
     history_jobs: int = Field(1_000_000, ge=1, description="Ended jobs that the history keeps, the newest.")
     grace_period_s: int = Field(60, ge=1, description="Seconds a running job may go on after a stop was asked for.")

@@ -20,6 +20,7 @@ from storage.tidy import tidy
 from strongroom.errors import StorageError
 from strongroom.routes import STORE_TASK
 from tasks.cleanup import CLEANUP, SWEEP
+from tasks.compress import COMPRESS
 from tasks.jobs import Kind, run_job
 from tasks.prune import PRUNE
 from tasks.scrub import SCRUB
@@ -40,7 +41,7 @@ _OPTIONS: dict[str, Any] = {  # Celery's task options: of many types
 }
 """Late acknowledgement: a message leaves the broker when the ledger knows how its job ended, not before."""
 
-KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP)
+KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP, COMPRESS)
 """Every kind of job but a store."""
 
 PAUSE_S = 1.0

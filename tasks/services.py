@@ -19,6 +19,7 @@ TIDY_TASK = "strongroom.tidy"
 PRUNE_TASK = "strongroom.prune"
 CLEANUP_TASK = "strongroom.cleanup"
 SWEEP_TASK = "strongroom.sweep"
+COMPRESS_TASK = "strongroom.compress"
 SCRUB_TASK = "strongroom.scrub"
 """The tasks that nobody outside sends."""
 
@@ -30,6 +31,7 @@ TASKS = MappingProxyType(
         "cleanup": CLEANUP_TASK,
         "sweep": SWEEP_TASK,
         "scrub": SCRUB_TASK,
+        "compress": COMPRESS_TASK,
     }
 )
 QUEUES = MappingProxyType({kind: SHORT_QUEUE if kind == "store" else LONG_QUEUE for kind in TASKS})

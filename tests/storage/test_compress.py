@@ -7,10 +7,8 @@ import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from random import Random
 
 import pytest
 from backports import zstd
@@ -31,26 +29,12 @@ from strongroom.errors import IntegrityError, NotFound, TransientIO
 from strongroom.locks import locked
 from strongroom.result import Ok, capture
 from tests.conftest import OpenEngine
-from tests.support.archive import body, check_promises, document, revisions, shown, unfinished, view
+from tests.support.alike import store_versions, text
+from tests.support.archive import check_promises, document, revisions, shown, unfinished, view
 from tests.support.crash import crash_at, start_child, steps_of, wait_for
 from tests.support.faults import faults
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
-WORDS = [Random(7).randbytes(5).hex() for _ in range(1)] + [f"word{number}" for number in range(400)]
-
-
-def text(seed: int, changes: Sequence[int] = (), words: int = 1500) -> bytes:
-    """Return a document; ``changes`` replace some of its parts, so that versions are alike."""
-    random = Random(seed)
-    parts = [" ".join(random.choices(WORDS, k=words // 20)) for _ in range(20)]
-    for change in changes:
-        parts[change % 20] = " ".join(Random(change + 1000).choices(WORDS, k=words // 20))
-    return body(chunks=parts)
-
-
-def store_versions(engine: Engine, library: str, count: int, seed: int = 1) -> None:
-    """Store versions 1.0 to ``count``.0, each with one part more that differs from the first."""
-    engine.store([document(library, f"{one + 1}.0", text(seed, range(one))) for one in range(count)])
 
 
 def compress(engine: Engine, kept: Kept = "gzip", library: str | None = None) -> Compressed:

@@ -21,9 +21,10 @@ from models.schedule import find_schedules, last_slots
 from storage.engine import Engine
 from strongroom.errors import BrokerUnavailable, ConfigurationError
 from tasks.cleanup import CleanupMessage, SweepMessage
+from tasks.compress import CompressMessage
 from tasks.prune import PruneMessage
 from tasks.scrub import ScrubMessage
-from tasks.services import CLEANUP_TASK, PRUNE_TASK, SWEEP_TASK
+from tasks.services import CLEANUP_TASK, COMPRESS_TASK, PRUNE_TASK, SWEEP_TASK
 from tests.workers.processes_of import await_that
 from workers.liveness import has_given_sign
 from workers.metrics import schedules
@@ -32,7 +33,7 @@ from workers.schedules import Clerk, plans
 
 CHECKOUT = Path(__file__).parents[2]
 SLOTS = "strongroom_schedule_slots_total"
-OFF = {"schedule_prune_history": "", "schedule_retention": "", "schedule_sweep": ""}
+OFF = {"schedule_prune_history": "", "schedule_retention": "", "schedule_sweep": "", "schedule_compress": ""}
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -56,10 +57,11 @@ def jobs_of(data: Path) -> list[JobRow]:
 
 def test_each_schedule_has_its_setting_and_its_messages_are_understood() -> None:
     contracts: dict[str, type[BaseModel]] = {"strongroom.scrub": ScrubMessage, PRUNE_TASK: PruneMessage}
-    contracts |= {CLEANUP_TASK: CleanupMessage, SWEEP_TASK: SweepMessage}
+    contracts |= {CLEANUP_TASK: CleanupMessage, SWEEP_TASK: SweepMessage, COMPRESS_TASK: CompressMessage}
     settings = Settings(history_days=7, history_jobs=1000, time_zone="Europe/Berlin", schedule_prune_history="")
     found = {plan.name: plan for plan in plans(settings)}
-    assert list(found) == [one.name for one in SCHEDULED] == ["integrity-sweep", "prune-history", "retention", "sweep"]
+    names = ["integrity-sweep", "prune-history", "retention", "sweep", "compress"]
+    assert list(found) == [one.name for one in SCHEDULED] == names
     for plan in found.values():
         contracts[plan.task].model_validate({"request_id": f"{plan.name}-20261101T120000Z", **plan.arguments})
     assert found["integrity-sweep"].said == ("20 * * * *", "Europe/Berlin")

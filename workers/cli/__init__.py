@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from workers.cli import cleanup, coverage, diff, history, jobs, outbox, read, schedule, service, store, verify, versions
+from workers.cli import cleanup, compress, coverage, diff, history, jobs, outbox, read, schedule, service, store, verify, versions
 from workers.cli.output import Data, hand_down
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ def anywhere(context: typer.Context, data: Data = None) -> None:
     hand_down(context, data)
 
 
-for module in (service, store, read, verify, coverage, versions, history, diff, cleanup, jobs, schedule, outbox):
+for module in (service, store, read, verify, coverage, versions, history, diff, cleanup, compress, jobs, schedule, outbox):
     module.register(app)
 
 
