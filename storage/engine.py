@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from models.rows import LibraryRow, StoredVersion
 from storage.accesses import Accesses
 from storage.codecs import encoder_of
 from storage.documents import Limits
+from storage.findings import keep_verification
 from storage.intake import Incoming, tree_path
 from storage.layout import DataFolder
 from storage.paths import LATEST
@@ -201,15 +203,20 @@ class Engine:
             return Totals(*totals(connection))
 
     def verify(self, library_id: str | None = None, version: str | None = None, progress: Progress = silent) -> VerifyReceipt:
-        """Read stored bytes again and compare; see ``storage.verify.verify``."""
+        """Read stored bytes again and compare; see ``storage.verify.verify``. What is found in everything is kept as findings."""
         mode = shown_mode(self.folder, self.options.tree)
-        return verify(self.folder, self.database, mode, self._subject(library_id, version), progress)
+        return self._kept(library_id, verify(self.folder, self.database, mode, self._subject(library_id, version), progress))
 
     def verify_and_repair(
         self, library_id: str | None = None, version: str | None = None, progress: Progress = silent
     ) -> VerifyReceipt:
         """Verify, and repair what is damaged where a good source exists; see ``storage.repair.Repair.verify``."""
-        return self.repair.verify(self._subject(library_id, version), progress)
+        return self._kept(library_id, self.repair.verify(self._subject(library_id, version), progress))
+
+    def _kept(self, library_id: str | None, receipt: VerifyReceipt) -> VerifyReceipt:
+        if library_id is None:
+            keep_verification(self.folder, self.database, receipt, datetime.now(UTC))
+        return receipt
 
     def _subject(self, library_id: str | None, version: str | None) -> tuple[str | None, str | None]:
         if library_id is not None and version == LATEST:

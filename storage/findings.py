@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from storage.kinds import KINDS, kind_of
 from storage.layout import DataFolder
 from strongroom import durable
 from strongroom.contracts import VerifyReceipt
+from strongroom.errors import StorageError
 
 _SEVERITIES = {code: kind.severity for code, kind in KINDS.items()}
 
@@ -33,6 +35,12 @@ def keep_findings(
     if lines:
         _append(folder.metadata / "integrity_log.jsonl", lines)
     return new
+
+
+def keep_verification(folder: DataFolder, database: Database, receipt: VerifyReceipt, now: datetime) -> None:
+    """Record what a verification of everything found. Where that cannot be written, its receipt tells all the same."""
+    with suppress(StorageError):
+        keep_findings(folder, database, "verify", observed_by_verify(receipt), now)
 
 
 def observed_by_verify(receipt: VerifyReceipt) -> list[Observation]:

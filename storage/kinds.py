@@ -29,6 +29,7 @@ _VERIFY = "strongroom verify --all --repair"
 _REBUILD = "strongroom rebuild"
 _RESTART = "strongroom down && strongroom up --detach"
 _STORE = "strongroom store FILE.json --wait"
+_SWEEP = "strongroom schedule run integrity-sweep, and when that fails too, look at memory and disk (dmesg)"
 _CLEAN_UP = "nothing: the sweep removes it when its grace period is over"
 
 _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
@@ -63,6 +64,7 @@ _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
     ("stale_link", "harm", "a link of the tree points at nothing", _VERIFY),
     ("payload_damaged", "harm", "an accepted file's manifest does not hold: it is no job", "ask its producer to send it again"),
     ("payload_missing", "harm", "a job waits whose payload is gone", "strongroom jobs --state queued"),
+    ("canary_missed", "loss", "a sweep did not report damage that was planted for it: its word is worth nothing", _SWEEP),
     ("history_lost", "note", "the old catalogue could not be read: jobs and schedules begin anew", "nothing"),
 )
 KINDS = {row[0]: Kind(*row) for row in _TABLE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import sqlite3
@@ -26,11 +27,14 @@ from storage.removal import Removal
 from storage.rollback import follow_newest, rollback
 from storage.trail import Actor, Archive
 from storage.versions import label, pin, unpin
-from strongroom.errors import CatalogueBusy, DataFolderError, InvalidRequest, NotFound
+from strongroom.errors import CatalogueBusy, DataFolderError, DiskFull, InvalidRequest, NotFound, TransientIO
+from strongroom.inbox import InboxWriter
 from tests.storage.test_engine_states import CONTENTS, EngineStates, Wanted, batches
 from tests.support.archive import body, check_promises, document, large_body, revisions, view
 from tests.support.crash import crash_at, die_at, steps_of
+from tests.support.faults import faults
 from tests.support.scenarios import OPTIONS
+from workers.accepted_files import unentered
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 TABLES = {
@@ -327,3 +331,29 @@ def test_documents_whose_catalogue_is_lost_are_not_hidden_by_an_empty_one(engine
     assert rebuild(engine.folder, engine.database.url, NOW).findings == ()
     with Engine(engine.folder.root).create() as again:
         assert view(again) == before
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_a_call_that_fails_anywhere_leaves_the_old_catalogue(engine: Engine, code: int) -> None:
+    before = view(filled(engine))
+    engine.close()
+    number, fired = 0, True
+    while fired:
+        number += 1
+        with faults(number, code) as injected, suppress(DiskFull, TransientIO):
+            rebuild(engine.folder, engine.database.url, NOW)
+        fired = injected.fired
+        with reopened(engine) as again:
+            assert view(again) == before
+        assert not list(engine.folder.metadata.glob("*.new*"))
+    assert number > 4, "hardly anything was made to fail"
+
+
+def test_an_accepted_file_is_a_job_again_for_the_new_catalogue(engine: Engine) -> None:
+    with InboxWriter(engine.folder.inbox) as writer:
+        writer.add(body(n=1))
+        name = writer.request_id
+        writer.commit()
+    rebuilt(filled(engine))
+    with reopened(engine) as again:
+        assert [one.job_id for one in unentered(again.database, again.folder.inbox)] == [name]

@@ -294,15 +294,25 @@ def test_a_finding_begins_once_lasts_and_ends_and_the_log_tells_both(whole: Engi
     ]
 
 
-def test_what_a_verification_finds_is_kept_alike(whole: Engine) -> None:
-    replaced(segment(whole, SHARED), b"\0" * segment(whole, SHARED).stat().st_size)
-    found = keep_findings(whole.folder, whole.database, "verify", observed_by_verify(whole.verify()), datetime.now(UTC))
-    assert sorted((one.code, one.subject) for one in found) == [
-        ("damaged", "/copy 1.0 (revision 1)"),
-        ("damaged", "/shared 1.0 (revision 1)"),
-        ("damaged", "/shared 2.0 (revision 1)"),
-    ]
-    assert all(kind_of(one.code).needs_person for one in found)
+def test_what_a_verification_finds_is_kept_until_another_one_does_not(whole: Engine) -> None:
+    def lasting() -> list[tuple[str, str]]:
+        with whole.database.read() as connection:
+            return sorted((one.code, one.subject) for one in open_findings(connection))
+
+    path = segment(whole, SHARED)
+    sound = path.read_bytes()
+    replaced(path, b"\0" * len(sound))
+    whole.verify("/alone")
+    assert lasting() == []
+    whole.verify()
+    hurt = [("damaged", f"{name} (revision 1)") for name in ("/copy 1.0", "/shared 1.0", "/shared 2.0")]
+    assert lasting() == hurt
+    assert all(kind_of(code).needs_person for code, _ in lasting())
+    replaced(path, sound)
+    whole.verify("/shared")
+    assert lasting() == hurt, "a part tells nothing of the rest"
+    whole.verify()
+    assert lasting() == []
 
 
 def test_what_is_found_once_and_not_again_is_no_finding(whole: Engine) -> None:
