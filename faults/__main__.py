@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from faults import cost, frozen, history, kill, outage, slots, storm
+from faults import cost, damage, frozen, history, kill, outage, slots, storm
 from faults.rows import Row, print_rows
 from faults.sizes import LONG, SHORT, Sizes
 from faults.tell import Tell, teller
@@ -24,6 +24,7 @@ SCENARIOS: dict[str, Callable[[Sizes, int, Tell], list[Row]]] = {
     "slots": slots.run,
     "ledger": cost.run,
     "history": history.run,
+    "damage": damage.run,
 }
 
 _INTERRUPTED = 130
