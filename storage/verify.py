@@ -99,10 +99,7 @@ class Verification:
         """Look again at what a repair touched: these segments and indexes, the tree of these libraries, the rest as a whole."""
         for name in sorted(segments):
             self.blame(name)
-            with self.database.read() as connection:
-                known = is_known(connection, name)
-            if known:
-                self._verify_index(name)
+            self._verify_index(name)
         self._verify_catalogue()
         self._verify_journal()
         for library_id in sorted(libraries):
@@ -110,9 +107,7 @@ class Verification:
 
     def blame(self, name: str) -> bool:
         """Whether a segment that the catalogue knows is damaged; then note what that hurts."""
-        with self.database.read() as connection:
-            known = is_known(connection, name)
-        if not known or segment_is_whole(self.folder, name):
+        if not self._is_known(name) or segment_is_whole(self.folder, name):
             return False
         self._blame_segment(name)
         return True
@@ -149,7 +144,7 @@ class Verification:
             versions = versions_in_segment(connection, name)
             newest = known_places(connection, {one.place.content_sha256 for one in versions})
         self._verify_bytes(one for one in versions if self._counts(one, newest))
-        if len(self.damaged) == before and not segment_is_whole(self.folder, name):
+        if len(self.damaged) == before and not segment_is_whole(self.folder, name) and self._is_known(name):
             self._find("segment_damaged", self.folder.segment(name), "The segment does not hash to its name.")
 
     def _counts(self, one: StoredVersion, newest: dict[str, Place]) -> bool:
@@ -162,11 +157,12 @@ class Verification:
         try:
             index = read_index(path)
         except IntegrityError as error:
-            self._find(error.context.get("damage", "index_damaged"), path, error.message)
+            if self._is_known(name):  # else a sweep has taken it meanwhile
+                self._find(error.context.get("damage", "index_damaged"), path, error.message)
             return
         with self.database.read() as connection:
-            places = set(list_places(connection, name))
-        if not places <= set(index.places):
+            places = list_places(connection, name)
+        if not set(places) <= set(index.places):
             self._find("index_out_of_step", path, "The catalogue places objects where the index does not.")
 
     def _verify_catalogue(self) -> None:
@@ -204,8 +200,18 @@ class Verification:
             if one.place not in outcomes:
                 outcomes[one.place] = place_error(self.folder, one.place)
             error = outcomes[one.place]
-            if error is not None:
+            if error is not None and self._lies_there(one):
                 self.damaged[one.version_id] = self._damage(one, error)
+
+    def _lies_there(self, one: StoredVersion) -> bool:
+        """Whether a content still lies where it was found: a sweep may have moved it meanwhile, or purged it."""
+        with self.database.read() as connection:
+            places = list_places(connection, one.place.segment_sha256)
+        return one.place in places and self._is_known(one.place.segment_sha256)
+
+    def _is_known(self, name: str) -> bool:
+        with self.database.read() as connection:
+            return is_known(connection, name)
 
     def _damage(self, one: StoredVersion, error: IntegrityError) -> Damage:
         return Damage(

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from models.tables import Segment, table_of
 from models.upkeep_tables import RemovedVersion
+from storage import verify
 from storage.carry import carry_over
 from storage.cleanup import make_plan
 from storage.engine import Engine
@@ -517,6 +519,24 @@ def test_a_reader_and_a_store_beside_sweeps_never_miss_a_thing(engine: Engine, o
     check_promises(engine)
     _sweep(engine, NOW + timedelta(days=9999))
     check_promises(engine)
+
+
+def test_verify_beside_a_sweep_raises_no_alarm(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    _together(engine)
+    _alone(engine)
+    _clean(engine)
+    listed = verify.list_segments  # type: ignore[attr-defined]  # between the list and the look at what is on it
+    swept: list[Swept] = []
+
+    def look_then_sweep(*arguments: Any) -> Any:
+        found = listed(*arguments)
+        swept.append(_sweep(engine, LATER + timedelta(days=2 * len(swept))))
+        return found
+
+    monkeypatch.setattr(verify, "list_segments", look_then_sweep)
+    receipt = engine.verify()
+    assert (swept[0].compacted, swept[0].condemned) == (1, 3)
+    assert (receipt.damaged, receipt.findings) == ([], [])
 
 
 def test_a_store_that_is_overtaken_between_its_files_and_its_commit_writes_them_again(
