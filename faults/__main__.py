@@ -66,6 +66,7 @@ def run(names: Sequence[str], sizes: Sizes, seed: int) -> list[Row]:
         try:
             rows += SCENARIOS[name](sizes, seed, tell)
         except (AssertionError, StorageError, UnwrapError) as error:
+            tell(f"WRONG: {error}")
             rows.append(Row(name, "the scenario itself goes through", f"{error}", met=False))
     return rows
 

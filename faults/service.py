@@ -108,6 +108,7 @@ def scratch(*, keep: bool = False) -> Iterator[Path]:
         if keep:
             sys.stderr.write(f"kept: {folder}\n")
         else:
+            sys.stderr.write(f"removing {folder}\n")  # hundreds of thousands of files take minutes
             shutil.rmtree(folder)
 
 
