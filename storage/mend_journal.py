@@ -38,10 +38,22 @@ def mend_journal(folder: DataFolder, database: Database, now: datetime) -> bool:
         DiskFull, TransientIO, PermissionRefused: the operating system refused; every entry that was there is there.
     """
     _keep_copy(folder, now)
+    retell(folder, database, now)
+    return overwrite_damaged(folder.journal) == 0
+
+
+def retell(folder: DataFolder, database: Database, now: datetime) -> int:
+    """Have the journal tell what the catalogue knows and the disk does not tell; return how many entries that took.
+
+    A rebuild would lose it otherwise. Reads every index.
+
+    Raises:
+        DiskFull, TransientIO, PermissionRefused: the operating system refused.
+    """
     untold = [*_versions(folder, database), *_changes(folder, database, now)]
     if untold:
         append_events(folder.journal, untold)
-    return overwrite_damaged(folder.journal) == 0
+    return len(untold)
 
 
 def _keep_copy(folder: DataFolder, now: datetime) -> Path:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from models.catalogue import versions_without_place
+from models.catalogue import list_versions, versions_without_place
 from models.database import Database
 from models.mending import content_of, libraries_at, show_paths_again
 from storage.casework import Means
@@ -18,10 +18,11 @@ from storage.damage import whole_place
 from storage.documents import Limits
 from storage.layout import DataFolder
 from storage.mend import Mending
-from storage.mend_journal import mend_journal
+from storage.mend_journal import mend_journal, retell
 from storage.quarantine import keep_damaged
 from storage.sources import Fetches
 from storage.tree import Mode, Tree
+from storage.treecheck import is_in_tree, is_shown
 from storage.treemode import shown_mode
 from storage.verify import Progress, Subject, Verification, silent, verify
 from strongroom import durable
@@ -30,7 +31,12 @@ from strongroom.locks import locked
 
 LOCK = "repair.lock"
 _INDEXES = frozenset({"index_missing", "index_damaged", "index_out_of_step"})
-_FROM = {"tree": "the catalogue and the segments", "index": "the catalogue and the segment", "journal": "the catalogue"}
+_FROM = {
+    "tree": "the catalogue and the segments",
+    "index": "the catalogue and the segment",
+    "journal": "the catalogue",
+    "untold": "the catalogue",
+}
 _NOTHING = "the segment's own objects"
 
 
@@ -65,14 +71,15 @@ class Repair:
         """
         mode = shown_mode(self.folder, self.mode)
         before = verify(self.folder, self.database, mode, subject, progress)
-        if not before.damaged and not before.findings:
+        found = bool(before.damaged or before.findings)
+        repaired = self._see_to_damage(before, by) if found else []
+        rest = self._see_to_the_rest(by) if subject[0] is None else []
+        if not found and not rest:
             return before
         names = {Path(one.segment).name for one in before.damaged} | _names(before.findings)
-        repaired = self.see_to(names, before.findings, by)
         libraries = {one.library_id for one in before.damaged} | {one.library_id for one in repaired}
-        libraries |= self._libraries(before.findings)
         after = Verification(self.folder, self.database, mode, silent)
-        after.again(names, libraries)
+        after.again(names, libraries | self._libraries([*before.findings, *rest]))
         damaged = list(after.damaged.values())
         remain = {(one.library_id, one.version, one.revision) for one in damaged}
         return before.model_copy(
@@ -80,9 +87,13 @@ class Repair:
                 "damaged": damaged,
                 "findings": after.findings,
                 "repaired": [one for one in repaired if (one.library_id, one.version, one.revision) not in remain],
-                "mended": _mended(before.findings, after.findings),
+                "mended": _mended([*before.findings, *rest], after.findings),
             }
         )
+
+    def _see_to_damage(self, before: VerifyReceipt, by: str) -> list[Repaired]:
+        names = {Path(one.segment).name for one in before.damaged} | _names(before.findings)
+        return self.see_to(names, before.findings, by)
 
     def see_to(
         self, segments: Collection[str], findings: Sequence[Finding] = (), by: str = "person", *, show: bool = True
@@ -105,6 +116,33 @@ class Repair:
         if show:
             self.tree.catch_up()
         return done
+
+    def _see_to_the_rest(self, by: str) -> list[Finding]:
+        """See to what no single file shows: versions that the disk does not tell of, and what the tree shows otherwise."""
+        done: list[Finding] = []
+        with self._alone(by):
+            told = retell(self.folder, self.database, self.clock())
+            if told:
+                journal = self.folder.relative(self.folder.journal)
+                done.append(Finding(code="untold", path=journal, message=f"The disk did not tell of {told} things."))
+            paths = self._shown_otherwise()
+            if paths:
+                with self.database.write("repair") as connection:
+                    show_paths_again(connection, paths)
+        if paths:
+            self.tree.catch_up()
+        message = "The tree showed something else than the catalogue."
+        return done + [Finding(code="tree_out_of_step", path=path, message=message) for path in paths]
+
+    def _shown_otherwise(self) -> list[str]:
+        mode = shown_mode(self.folder, self.mode)
+        with self.database.read() as connection:
+            versions = [one for one in list_versions(connection) if is_shown(one, mode)]
+        shown = (
+            (one.file_path, is_in_tree(self.folder, one.file_path, one.place.content_sha256, latest=one.latest))
+            for one in versions
+        )
+        return [path for path, right in shown if not right]
 
     @contextmanager
     def _alone(self, by: str) -> Iterator[Mending]:

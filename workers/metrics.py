@@ -74,6 +74,22 @@ def schedules(scene: Scene) -> Iterator[Metric]:
     yield from (slots, last, following)
 
 
+def coverage(scene: Scene) -> Iterator[Metric]:
+    """Yield how far the promise is kept that everything is read again in time."""
+    found = scene.coverage
+    if found is None:
+        return
+    for name, told, value in (
+        ("kept", "Whether every segment was read again in time.", found.is_kept),
+        ("in_danger", "Whether the promise is about to be broken, or is.", found.state != "kept"),
+        ("oldest_unchecked_seconds", "How long the segment that waited longest has not been read.", found.oldest_unchecked_age_s),
+        ("debt_bytes", "Bytes of segments that should have been read by now.", found.debt_bytes),
+        ("never_checked_segments", "Segments that were not read since they were written.", found.never_checked),
+        ("suspect_segments", "Segments that were found bad when they were last read.", found.suspects),
+    ):
+        yield GaugeMetricFamily(f"strongroom_coverage_{name}", told, value)
+
+
 def build(_scene: Scene) -> Iterator[Metric]:
     """Yield what runs here."""
     family = GaugeMetricFamily("strongroom_build_info", "What runs here.", labels=("disk_format", "catalogue", "python"))
@@ -81,7 +97,7 @@ def build(_scene: Scene) -> Iterator[Metric]:
     yield family
 
 
-GROUPS: tuple[Group, ...] = (jobs, waiting, parts, schedules, build)
+GROUPS: tuple[Group, ...] = (jobs, waiting, parts, schedules, coverage, build)
 """Every group. A new one is a function and its name here; what it draws from is a field of Scene."""
 
 

@@ -17,6 +17,7 @@ from config.settings import Settings
 from models.census import Counts, active_jobs, ended_jobs, known_jobs, oldest_queued
 from models.database import Database
 from models.schedule import Gauge, measure_schedules
+from storage.coverage import CoverageReport, report_coverage
 from strongroom.errors import DataFolderError, StorageError
 from workers.broker import broker_url_of
 from workers.liveness import worked_s_ago
@@ -43,6 +44,8 @@ class Scene:
     oldest_waiting_s: float = 0.0
     inbox_files: int = 0
     schedules: tuple[Gauge, ...] = ()
+    coverage: CoverageReport | None = None
+    """How far the coverage promise is kept, counted every minute or two of a large catalogue."""
 
     @property
     def ready(self) -> bool:
@@ -58,6 +61,7 @@ class Onlooker:
         self._data = settings.data_dir
         self._database = Database(settings.catalogue_url)
         self._ended: Seldom[Counts] = Seldom(share=1 / 200)
+        self._coverage: Seldom[CoverageReport] = Seldom(share=1 / 200)
         self._inbox: Seldom[tuple[int, dict[str, float]]] = Seldom(share=1 / 50)
 
     def look(self) -> Scene:
@@ -69,9 +73,10 @@ class Onlooker:
         try:
             jobs, waiting_s = self._ask_database(oldest)
             schedules = self._ask_schedules()
+            coverage = self._coverage.get(self._ask_coverage)
         except (StorageError, SQLAlchemyError):
             return Scene(parts, worked, seen, False, {}, max(oldest.values(), default=0.0), files)
-        return Scene(parts, worked, seen, True, jobs, waiting_s, files, schedules)
+        return Scene(parts, worked, seen, True, jobs, waiting_s, files, schedules, coverage)
 
     def _look_around(self) -> Seen:
         try:
@@ -99,6 +104,9 @@ class Onlooker:
     def _ask_schedules(self) -> tuple[Gauge, ...]:
         with self._database.read() as connection:
             return tuple(measure_schedules(connection, [one.name for one in SCHEDULED], Cron, datetime.now(UTC)))
+
+    def _ask_coverage(self) -> CoverageReport:
+        return report_coverage(self._database, self._settings.coverage_days, datetime.now(UTC))
 
     def _look_into_inbox(self) -> tuple[int, dict[str, float]]:
         """Return how many accepted files lie there, and the ages of some: the ledger may not know them when no worker lives."""

@@ -169,10 +169,10 @@ def test_a_damaged_byte_is_found_named_and_never_served(running: Folder, papers:
         assert [(one["library_id"], one["version"], one["code"]) for one in verified.fields["damaged"]] == [
             ("/damaged", "1", "damaged")
         ]
-        got = running.run("get", "/damaged", "1")
-        assert (got.code, got.out) == (1, b"")
-        assert running.run("get", "/damaged", "2").code == 0
         assert segment.read_bytes() == damaged, "verify repaired"
+        got = running.run("get", "/damaged", "1")  # which repairs it, if the tree or a payload has it
+        assert (got.code, got.out) in {(1, b""), (0, document("/damaged", 1, text="x" * 5000))}
+        assert running.run("get", "/damaged", "2").code == 0
     finally:
         segment.write_bytes(whole)
     assert running.run("verify", "/damaged", "--json").code == 0

@@ -307,6 +307,25 @@ def test_what_a_damaged_line_of_the_journal_told_is_told_again(root: Path) -> No
             assert engine.folder.journal.stat().st_size > sum(map(len, lines))
 
 
+def test_a_lost_journal_is_written_anew_from_what_the_catalogue_knows(root: Path) -> None:
+    with Engine(root).open() as engine:
+        pin(engine.archive, "/alone", "1.0", Actor("person:ada", "ours"))
+        told, entries = revisions_on_disk(engine), sorted(map(repr, read_events(engine.folder.journal)))
+        engine.folder.journal.unlink()
+        assert [one.code for one in engine.repair.verify().mended] == ["untold"]
+        assert (revisions_on_disk(engine), sorted(map(repr, read_events(engine.folder.journal)))) == (told, entries)
+        assert engine.repair.verify().mended == []
+
+
+def test_a_latest_that_points_elsewhere_is_put_right(root: Path) -> None:
+    with Engine(root).open() as engine:
+        latest = engine.folder.documentation / "+shared" / "latest"
+        latest.unlink()
+        latest.symlink_to("1.0")
+        assert [one.code for one in engine.repair.verify().mended] == ["tree_out_of_step"]
+        assert str(latest.readlink()) == "2.0"
+
+
 WAYS: dict[str, Callable[[Engine], object]] = {
     "its own bytes": lambda engine: _flip(_segment(engine, SHARED), engine.find(*SHARED).place.offset + 12),
     "written anew": lambda engine: _flip(_segment(engine, ALONE)),
@@ -324,6 +343,9 @@ def small(fresh_folder: Path, memory: Path) -> Path:
         engine.store([document("/shared", "1.0", body(n=1)), document(*SHARED, body(n=2))])
         engine.store([document(*COPY, body(n=2))])
         engine.tree.catch_up()
+        for folder in engine.folder.segments.iterdir():  # each is copied for each step
+            if not any(folder.iterdir()):
+                folder.rmdir()
     return root
 
 

@@ -26,6 +26,7 @@ from workers.cli.output import (
     told,
 )
 
+_AGAIN = "`strongroom verify --all --repair` looks for a good copy; else store these versions again from their source."
 _ABSENT = "tree_missing"
 """The one finding that is no damage: the tree is derived and is built again; what was stored is whole."""
 
@@ -103,5 +104,4 @@ def _print_verification(receipt: VerifyReceipt) -> None:
     verdict = Text.assemble(counted(len(receipt.damaged), "version"), " ", bad) if receipt.damaged else good
     out.print(Text.assemble(f"{counted(receipt.checked, 'version')} checked, {size(receipt.read_bytes)} read: ", verdict, "."))
     if receipt.damaged:
-        again = "`strongroom verify --all --repair` looks for a good copy; else store these versions again from their source."
-        out.print(Text(f"Nothing damaged is served. {again}", "dim"))
+        out.print(Text(f"Nothing damaged is served. {_AGAIN}", "dim"), soft_wrap=True)

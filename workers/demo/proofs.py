@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from models.rows import StoredVersion
 from storage.engine import Engine
@@ -71,9 +72,10 @@ def prove_found(answer: Answer, damaged: Sequence[StoredVersion], versions: int)
 
 
 def prove_kept_from_readers(engine: Engine, damaged: StoredVersion) -> None:
-    """Demand that the engine refuses to hand out a damaged version."""
+    """Demand that a damaged version is not handed out: a reader that may not repair it gets an error."""
     try:
-        engine.read(damaged.library_id, damaged.version)
+        with Engine(engine.folder.root, replace(engine.options, mend_reads=False)) as reader:
+            reader.read(damaged.library_id, damaged.version)
     except IntegrityError:
         return
     raise PromiseBroken(f"{damaged.library_id} {damaged.version} was handed out damaged.")

@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
+from config.settings import Settings
 from storage.engine import Engine
 from tests.support.archive import body, document
 from workers.cli import app
+from workers.metrics import coverage
+from workers.scene import Onlooker
 
 
 @pytest.fixture
@@ -77,3 +80,10 @@ def test_coverage_says_kept_and_exits_1_once_the_promise_is_broken(engine: Engin
     assert (answer.exit_code, told["state"], told["debt_segments"]) == (1, "broken", 1)
     assert told["debt_bytes"] == told["size_bytes"] > 0
     assert "integrity-sweep" in run(stored, "coverage").stdout
+
+
+def test_the_metrics_tell_of_the_promise_too(stored: Path) -> None:
+    told = {one.name: one.samples[0].value for one in coverage(Onlooker(Settings(data_dir=stored, coverage_days=7)).look())}
+    assert told["strongroom_coverage_kept"] == 1
+    assert told["strongroom_coverage_never_checked_segments"] == 1
+    assert told.keys() >= {"strongroom_coverage_in_danger", "strongroom_coverage_debt_bytes"}
