@@ -9,13 +9,15 @@ from models.rows import Place
 from storage.codecs import REFERRING
 from storage.read import MAX_DEPTH, MAX_REFERENCE_BYTES
 
-SLOWER = 2.4
+SLOWER = 2.8
 """How many times longer than from its gzip a version may take to read; the promise is 3, and machines differ."""
 
-# What reading costs, in the time of reading a byte from gzip. Measured on 4 versions of 0.2 to 5.2 MB, read through the engine.
+# What reading costs, in the time of reading a byte from gzip. Measured on the versions of a corpus, read through the engine.
 _FIXED = 270_000
 _HOP = 180_000
 _BASE_OF_GZIP, _BASE_OF_ZSTD, _WITH_REFERENCE = 0.77, 0.6, 0.55
+_STORED = 12
+"""For each stored byte of what refers: where two versions differ much, unpacking jumps to and fro in the reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,10 @@ def link_alone(content_sha256: str, size_bytes: int, codec: str) -> Link:
     return Link(content_sha256, size_bytes, 0, rate * size_bytes)
 
 
-def link_behind(base: Link, content_sha256: str, size_bytes: int) -> Link:
+def link_behind(base: Link, content_sha256: str, size_bytes: int, stored_bytes: int) -> Link:
     """Return the link of a content that refers to another."""
-    return Link(content_sha256, size_bytes, base.depth + 1, base.cost + _HOP + _WITH_REFERENCE * size_bytes)
+    cost = base.cost + _HOP + _WITH_REFERENCE * size_bytes + _STORED * stored_bytes
+    return Link(content_sha256, size_bytes, base.depth + 1, cost)
 
 
 def link_of(place: Place, find: Callable[[str], Place | None], depth: int = MAX_DEPTH) -> Link | None:
@@ -45,14 +48,14 @@ def link_of(place: Place, find: Callable[[str], Place | None], depth: int = MAX_
         return link_alone(place.content_sha256, place.size_bytes, place.codec)
     base = find(place.reference_sha256) if depth else None
     behind = None if base is None else link_of(base, find, depth - 1)
-    return None if behind is None else link_behind(behind, place.content_sha256, place.size_bytes)
+    return None if behind is None else link_behind(behind, place.content_sha256, place.size_bytes, place.length)
 
 
 def may_be_base(base: Link, size_bytes: int) -> bool:
     """Whether a content of that size may refer to this one."""
     if max(base.size_bytes, size_bytes) > MAX_REFERENCE_BYTES:
         return False
-    return is_fit(link_behind(base, "", size_bytes))
+    return is_fit(link_behind(base, "", size_bytes, 0))
 
 
 def is_fit(link: Link) -> bool:
@@ -63,7 +66,7 @@ def is_fit(link: Link) -> bool:
 def bears(link: Link, dependents: Callable[[str], Sequence[Place]]) -> bool:
     """Whether all that refers to a content, directly or not, stays fit when the content gets this link."""
     for place in dependents(link.content_sha256):
-        behind = link_behind(link, place.content_sha256, place.size_bytes)
+        behind = link_behind(link, place.content_sha256, place.size_bytes, place.length)
         if not is_fit(behind) or not bears(behind, dependents):
             return False
     return True

@@ -11,7 +11,7 @@ from functools import partial
 from models.database import Database
 from models.recompress import Stored, dependents
 from models.rows import Place
-from storage.chains import Link, bears, descendants, link_alone, link_behind, link_of, may_be_base
+from storage.chains import Link, bears, descendants, is_fit, link_alone, link_behind, link_of, may_be_base
 from storage.codecs import REFERRING
 from storage.encodings import BEST, SHOWN, Kept, Plain, encode_alone, encode_with, quick_bytes
 from storage.layout import DataFolder
@@ -82,22 +82,22 @@ class Recoding:
 
     def _referring(self, plain: Plain) -> tuple[Encoded, Link]:
         """Return the smallest encoding; what refers to this content already must stay readable and cheap."""
-        alone = link_alone(plain.content_sha256, len(plain.data), "zstd")
         base = self._best_base(plain, quick_bytes(plain, None) * WORTH)
-        if base is None:
-            return encode_alone(plain, "zstd"), alone
-        reference = Plain(base.content_sha256, self._plain(base.content_sha256))
-        return encode_with(plain, reference), link_behind(base, plain.content_sha256, len(plain.data))
+        if base is not None:
+            encoded = encode_with(plain, Plain(base.content_sha256, self._plain(base.content_sha256)))
+            link = link_behind(base, plain.content_sha256, len(plain.data), len(encoded.stored))
+            if is_fit(link) and bears(link, partial(_dependents, self.database)):
+                return encoded, link
+        return encode_alone(plain, "zstd"), link_alone(plain.content_sha256, len(plain.data), "zstd")
 
     def _best_base(self, plain: Plain, least: float) -> Link | None:
-        find = partial(_dependents, self.database)
-        mine = descendants(plain.content_sha256, find)
+        mine = descendants(plain.content_sha256, partial(_dependents, self.database))
         best: Link | None = None
         for base in self._candidates():
-            fits = may_be_base(base, len(plain.data)) and base.content_sha256 not in mine
-            if fits and bears(link_behind(base, plain.content_sha256, len(plain.data)), find):
+            if may_be_base(base, len(plain.data)) and base.content_sha256 not in mine:
                 size = quick_bytes(plain, Plain(base.content_sha256, self._plain(base.content_sha256)))
-                if size < least:
+                # The best level takes some three quarters of the low one.
+                if size < least and is_fit(link_behind(base, "", len(plain.data), size * 3 // 4)):
                     best, least = base, size
         return best
 

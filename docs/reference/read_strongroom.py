@@ -54,7 +54,7 @@ for one in (one for history in versions.values() for one in history if one["kind
     library, version, number, content = map(one.get, ("library_id", "version", "number", "content_sha256"))
     print(library, version, number, content, *["latest by hand"] * (held.get(library) == version), sep="\t")
     if not (plain := next(filter(None, map(read_object, places.get(content, []))), None)):
-        faults.append(f"{library} {version}, revision {number}: no whole copy (zstd needs Python 3.14) of {content}")
+        faults.append(f"{library} {version}, revision {number}: no good {content} (zstd needs Python 3.14; zstd -d --patch-from)")
     elif sys.argv[2:]:
         Path(sys.argv[2], f"{quote(f'{library}@{version}', '@')[:180]}.{number}.{content[:16]}.json").write_bytes(plain)
 sys.exit("\n".join(faults) or 0)

@@ -20,15 +20,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.catalogue import list_versions
-from models.rows import StoredVersion
+from models.rows import Place, StoredVersion
+from storage.compress import Compress
 from storage.engine import Engine, Options
 from storage.events import Event, LatestHeld, Removed, Restored, append_events
-from storage.index import read_index
+from storage.index import read_index, write_index
 from storage.intake import Incoming, incoming
 from storage.journal import append_journal
 from storage.paths import encode_component
 from strongroom.contracts import DocumentOptions, IfExists
 from strongroom.inbox import InboxFile
+from tests.support.alike import store_versions
 from tests.support.sessions import blocks_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,6 +204,18 @@ def test_the_reader_says_what_zstd_needs(tmp_path: Path) -> None:
     assert "needs Python 3.14" in complaints
 
 
+def test_the_reader_names_what_refers_to_another_content_and_the_tool_for_it(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data", Options(tree="none")).create() as engine:
+        store_versions(engine, "/a/b", 2)
+        Compress(engine.folder, engine.database, engine.tree, "none", "gzip").run(datetime.now(UTC))
+        assert [one.place.codec for one in engine.versions()] == ["gzip", "zstd-ref"]
+    code, rows, complaints = read(tmp_path / "data")
+    assert (code, [row[1] for row in rows]) == (1, ["1.0", "2.0"])
+    (complaint,) = complaints.splitlines()
+    assert complaint.startswith("/a/b 1.0, revision 1")
+    assert "zstd -d --patch-from" in complaint
+
+
 def test_an_empty_folder_holds_no_documents(tmp_path: Path) -> None:
     Engine(tmp_path / "data", Options(tree="none")).create().close()
     assert read(tmp_path / "data") == (0, [], "")
@@ -262,7 +276,9 @@ def test_the_page_lists_exactly_the_fields_of_an_index(tmp_path: Path) -> None:
     index = next(tmp_path.glob("data/segments/*/*.index")).read_bytes()
     head, thing, version, end = map(json.loads, index.splitlines())
     assert fields_of_page("Head:") == set(head)
-    assert fields_of_page("Object:") == set(thing["object"])
+    referring = Place("", 1, "zstd-ref", "", 0, 1, "", reference_sha256="of another", reference_length=1, effort=1)
+    line = json.loads(write_index("", 1, [referring], []).splitlines()[1])
+    assert fields_of_page("Object:") == set(thing["object"]) | set(line["object"])
     assert fields_of_page("Version:") == set(version["version"])
     assert set(end) == {"index_sha256"}
     metadata = next(tmp_path.glob("data/documentation/*/1/metadata.json")).read_bytes()

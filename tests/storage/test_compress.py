@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -124,6 +125,21 @@ def test_where_the_policy_allows_it_the_tree_shows_zstd(open_engine: OpenEngine)
     compress(engine, "gzip")
     assert gzip.decompress((engine.folder.root / found.file_path).read_bytes()) == text(1, range(2))
     check_promises(engine)
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="the zstd tool is not installed")
+def test_a_plain_tool_unpacks_what_refers_to_another(open_engine: OpenEngine, scratch: Path) -> None:
+    engine = open_engine(tree="none").create()
+    store_versions(engine, "/a/b", 2)
+    compress(engine)
+    place = places(engine, "/a/b")["1.0"]
+    assert place.reference_sha256 == places(engine, "/a/b")["2.0"].content_sha256
+    stored = engine.folder.segment(place.segment_sha256).read_bytes()[place.offset : place.offset + place.length]
+    (scratch / "object.zst").write_bytes(stored)
+    (scratch / "base").write_bytes(engine.read("/a/b", "2.0"))
+    command = ["zstd", "-q", "-d", f"--patch-from={scratch / 'base'}", str(scratch / "object.zst"), "-o", str(scratch / "plain")]
+    subprocess.run(command, check=True, timeout=30)
+    assert (scratch / "plain").read_bytes() == text(1)
 
 
 def test_whoever_resolved_a_generation_still_reads_it_until_its_grace_period_is_over(open_engine: OpenEngine) -> None:
