@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from workers.cli import cleanup, compress, coverage, diff, history, jobs, outbox, read, schedule, service, store, verify, versions
+from workers.cli import (
+    cleanup,
+    coverage,
+    compress,
+    diff,
+    doctor,
+    history,
+    jobs,
+    outbox,
+    read,
+    rebuild,
+    schedule,
+    service,
+    store,
+    verify,
+    versions,
+)
 from workers.cli.output import Data, hand_down
 
 app = typer.Typer(
@@ -23,7 +39,23 @@ def anywhere(context: typer.Context, data: Data = None) -> None:
     hand_down(context, data)
 
 
-for module in (service, store, read, verify, coverage, versions, history, diff, cleanup, compress, jobs, schedule, outbox):
+for module in (
+    service,
+    store,
+    read,
+    verify,
+    coverage,
+    versions,
+    history,
+    diff,
+    cleanup,
+    compress,
+    jobs,
+    schedule,
+    outbox,
+    rebuild,
+    doctor,
+):
     module.register(app)
 
 

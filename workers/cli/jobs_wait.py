@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 def wait_for_jobs(
     job_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="The jobs' ids.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Until no job is queued, running, retrying or parked (for another reason than a newer contract).")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Until nothing is left that this release can do.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0.0)] = 3600.0,
     data: Data = None,
     quiet: Quiet = False,
