@@ -41,6 +41,8 @@ class Sizes:
     """The least ratio of the two rates. A short run is too short to measure one: it shows that both ways work."""
     history: int = 1_000_000
     """Rows of the job history."""
+    history_ms: float = 50.0
+    """The most that a question about it may take (p95). A short run goes on beside others, and shows that all of it works."""
     keep: bool = False
     """Leave the data folders, to be looked at."""
 
@@ -62,4 +64,5 @@ SHORT = Sizes(
     cost_runs=1,
     cost_least=0.2,
     history=20_000,
+    history_ms=1_000.0,
 )
