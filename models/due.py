@@ -67,9 +67,12 @@ class Waiting:
 def count_waiting(connection: Connection, now: datetime) -> dict[str, Waiting]:
     """Return what waits, by queue."""
     columns = _JOB.c
-    stores = select(columns.queue, func.count()).where(columns.state.in_(ACTIVE), columns.kind == "store").group_by(columns.queue)
+    # Grouped by kind, not asked for one: SQLite would go through the whole history of that kind.
+    active_jobs = select(columns.queue, columns.kind, func.count()).where(columns.state.in_(ACTIVE))
+    rows = connection.execute(active_jobs.group_by(columns.queue, columns.kind))
+    active = {queue: int(count) for queue, kind, count in rows if kind == "store"}
     queued = select(columns.queue, func.count()).where(_sent(now)).group_by(columns.queue)
-    active, waiting = ({row[0]: int(row[1]) for row in connection.execute(query)} for query in (stores, queued))
+    waiting = {row[0]: int(row[1]) for row in connection.execute(queued)}
     return {queue: Waiting(active.get(queue, 0), waiting.get(queue, 0)) for queue in active.keys() | waiting.keys()}
 
 
