@@ -41,7 +41,7 @@ contracts: setup
 
 # The tests as two processes that take about the same time. One half starts services and mostly waits for them; the other is
 # whatever is not in the first, so that no folder can be in neither.
-SERVICES := tests/workers tests/end_to_end tests/celery tests/docs
+SERVICES := tests/workers tests/end_to_end tests/docs
 PYTEST = $(BIN)/python -m pytest -q
 
 unit: setup ## Run the tests alone

@@ -22,8 +22,10 @@ FOUND = {
     "segment_damaged": "A segment does not hash to its name, though no version that is stored is hurt.",
     "tree_damaged": "A copy in the tree does not hash to its `checksum.sha256`. The original is whole.",
     "tree_missing": "The tree does not show a version that it should show.",
+    "tree_out_of_step": "The tree shows another content, or another latest, than the catalogue.",
     "tree_stale": "The tree shows another content of a version than the current one.",
     "truncated": "The segment ends before the object does.",
+    "untold": "The catalogue knows a version that the disk does not tell of: a rebuild would lose it.",
     "unreadable": "The operating system refuses to read the segment.",
 }
 """The codes of damage and findings; a test holds them against the literals in storage/."""

@@ -101,7 +101,7 @@ def test_the_demo_holds_what_it_promises_and_leaves_its_folder_whole(tmp_path: P
     with running(tmp_path / "demo", STRONGROOM_BROKER_URL="redis://127.0.0.1:1/0") as demo:
         assert demo.ended() == 0, demo.text
         assert processes_of(demo.folder) == {}
-        for words in ("http://127.0.0.1:", "flower-password", "saved", "/python/", "(exit code 1)", "no process is left"):
+        for words in ("http://127.0.0.1:", "flower-password", "saved", "named exactly", "(exit code 1)", "no process is left"):
             assert words in demo.text
         assert "\x1b" not in demo.text, "codes of a terminal where there is none"
         with Engine(demo.folder / "data").open() as engine:

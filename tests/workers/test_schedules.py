@@ -148,11 +148,11 @@ def test_beat_claims_what_is_due_though_there_is_no_broker(data: Path) -> None:
     with Engine(data) as engine, engine.open().database.read() as connection:
         states = [slot.state for slot in last_slots(connection, "integrity-sweep", 10)]
     assert states[-5:] in (["ran", *["missed"] * 4], ["missed"] * 5)
-    assert [(row.kind, row.state) for row in jobs_of(data)] == [("verify", "queued")]
+    assert [(row.kind, row.state) for row in jobs_of(data)] == [("scrub", "queued")]
 
 
 def test_a_monitor_is_told_what_became_of_the_slots_and_when_the_next_one_is(data: Path) -> None:
-    settings = Settings(data_dir=data, schedule_prune_history="")
+    settings = Settings(data_dir=data, schedule_prune_history="", schedule_integrity_sweep="30 2 * * *")
     clerk = Clerk(settings, Mailbox())
     for days in (0, 1, 3):
         clerk.look(lambda days=days: NOON + timedelta(days=days))  # type: ignore[misc] # as above

@@ -6,8 +6,8 @@ import typer
 
 from workers.cli import (
     cleanup,
-    coverage,
     compress,
+    coverage,
     diff,
     doctor,
     history,
