@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.made-from
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test checks lint types contracts unit unit-services unit-rest docs bench faults clean
+.PHONY: help setup demo test checks lint types contracts unit unit-services unit-bytes unit-rest docs bench faults clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -24,8 +24,8 @@ demo: setup ## Store real documents through the queue, damage one, see it found
 	@$(BIN)/python -m workers.demo
 
 test: setup ## Run every check
-	@echo "every check, side by side: each says its piece when it is through, the last after about two minutes"
-	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target unit-services unit-rest checks
+	@echo "every check, side by side: each says its piece when it is through, the last after some four minutes"
+	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target unit-services unit-bytes unit-rest checks
 
 checks: lint types contracts
 
@@ -39,19 +39,23 @@ types: setup
 contracts: setup
 	@$(BIN)/lint-imports --no-cache
 
-# The tests as two processes that take about the same time. One half starts services and mostly waits for them; the other is
-# whatever is not in the first, so that no folder can be in neither.
+# The tests as three processes that take about the same time. One starts services and mostly waits for them, one computes, and
+# the third is whatever is not in the others, so that no folder can be in none.
 SERVICES := tests/workers tests/end_to_end tests/docs
+BYTES := tests/storage tests/models
 PYTEST = $(BIN)/python -m pytest -q
 
 unit: setup ## Run the tests alone
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target unit-services unit-rest
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target unit-services unit-bytes unit-rest
 
 unit-services: setup
 	@$(PYTEST) -o cache_dir=.pytest_cache/services $(SERVICES)
 
+unit-bytes: setup
+	@$(PYTEST) -o cache_dir=.pytest_cache/bytes $(BYTES)
+
 unit-rest: setup
-	@$(PYTEST) -o cache_dir=.pytest_cache/rest tests $(SERVICES:%=--ignore=%)
+	@$(PYTEST) -o cache_dir=.pytest_cache/rest tests $(SERVICES:%=--ignore=%) $(BYTES:%=--ignore=%)
 
 docs: setup ## Make the reference pages and .env.example from the code
 	@$(BIN)/python -m scripts.reference

@@ -239,10 +239,10 @@ def test_a_sealed_manifest_that_breaks_its_contract_is_damaged(inbox: Path, body
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"contract": 3, "request_id": "abcdefgh", "documents": []}', b'{"contract": 3, "shade": "blue"}']
+    "body", [b'{"contract": 99, "request_id": "abcdefgh", "documents": []}', b'{"contract": 99, "shade": "blue"}']
 )
 def test_a_manifest_of_a_newer_contract_is_left_for_a_newer_worker_and_is_not_called_damaged(inbox: Path, body: bytes) -> None:
-    with pytest.raises(MessageTooNew, match="contract 3"):
+    with pytest.raises(MessageTooNew, match="contract 99"):
         InboxFile(rewrite(inbox / "abcdefgh.inbox", body))
 
 

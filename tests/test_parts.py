@@ -1,4 +1,4 @@
-"""The two halves that `make test` runs side by side: every test file is in exactly one, and a failure of either is told."""
+"""The parts that `make test` runs side by side: every test file is in exactly one, and a failure of any is told."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=60, check=False)
 
 
-def halves(target: str) -> list[tuple[list[Path], list[Path]]]:
+def parts(target: str) -> list[tuple[list[Path], list[Path]]]:
     """Return what each pytest of a target is told to run and to leave out."""
     told = []
     for line in make("--dry-run", target).stdout.splitlines():
@@ -37,9 +37,9 @@ def halves(target: str) -> list[tuple[list[Path], list[Path]]]:
 
 
 @pytest.mark.parametrize("target", ["test", "unit"])
-def test_every_test_file_is_in_exactly_one_half(target: str) -> None:
-    told = halves(target)
-    assert len(told) == 2
+def test_every_test_file_is_in_exactly_one_part(target: str) -> None:
+    told = parts(target)
+    assert len(told) == 3
     assert [path for paths, ignored in told for path in paths + ignored if not path.is_dir()] == [], "no such folder"
     times = Counter[Path]()
     for file in (ROOT / "tests").rglob("test_*.py"):
@@ -50,14 +50,14 @@ def test_every_test_file_is_in_exactly_one_half(target: str) -> None:
     assert {file: count for file, count in times.items() if count != 1} == {}
 
 
-@pytest.mark.parametrize(("fails", "code"), [("--ignore", 2), ("tests/workers ", 2), ("neither", 0)])
-def test_make_fails_when_either_half_fails_and_runs_the_other_all_the_same(tmp_path: Path, fails: str, code: int) -> None:
+@pytest.mark.parametrize(("fails", "code"), [("--ignore", 2), ("tests/workers ", 2), ("tests/storage ", 2), ("none", 0)])
+def test_make_fails_when_any_part_fails_and_runs_the_others_all_the_same(tmp_path: Path, fails: str, code: int) -> None:
     stand_in = tmp_path / "pytest"
     stand_in.write_text(f'#!/bin/sh\necho "ran $*"\ncase "$*" in *"{fails}"*) exit 1;; esac\n')
     stand_in.chmod(0o700)
     done = make("unit", f"PYTEST={stand_in}")
     assert done.returncode == code, done.stderr
-    assert done.stdout.count("ran ") == 2
+    assert done.stdout.count("ran ") == 3
 
 
 def test_make_test_runs_every_kind_of_check() -> None:
