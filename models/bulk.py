@@ -10,6 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, insert
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import UpdateBase
+from sqlmodel import SQLModel
+
+from models.tables import table_of
 
 Row = Sequence[Any]  # a row of any table
 
@@ -60,3 +63,21 @@ def _plan(statement: UpdateBase, names: tuple[str, ...], dialect: Dialect) -> _P
     order = tuple(map(names.index, compiled.positiontup)) if compiled.positional else tuple(range(len(names)))
     converters = ((at, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for at, name in enumerate(names))
     return _Plan(str(compiled), compiled.positional, order, tuple((at, one) for at, one in converters if one is not None))
+
+
+class Adder:
+    """Adds rows that have these columns to a table; the others get their defaults."""
+
+    def __init__(self, kind: type[SQLModel], *names: str) -> None:
+        table = table_of(kind)
+        defaults: dict[str, Any] = {  # scalars of several types
+            column.name: column.default.arg  # type: ignore[attr-defined] # a scalar one has it
+            for column in table.columns
+            if column.default is not None and column.default.is_scalar and column.name not in names
+        }
+        self._bulk: Bulk = bulk_insert(table, (*names, *defaults))
+        self._rest = tuple(defaults.values())
+
+    def add(self, connection: Connection, rows: Iterable[Row]) -> None:
+        """Add the rows, whose values are in the order of the names."""
+        self._bulk.run(connection, ((*row, *self._rest) for row in rows))

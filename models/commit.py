@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from models.bulk import bulk_insert
+from models.bulk import Adder
 from models.catalogue import known_places, list_places
 from models.history import CurrentVersion, already_there, current_versions, removed_revisions
 from models.libraries import correct_latest, update_libraries
@@ -19,7 +19,7 @@ from models.rows import Committed, NewSegment, NewVersion, Place
 from models.tables import Segment, StoredObject, Version, new_version_id, table_of
 
 _VERSION, _SEGMENT, _OBJECT = (table_of(kind) for kind in (Version, Segment, StoredObject))
-_GIVEN = (
+VERSION_COLUMNS = (
     "version_id",
     "library_id",
     "version",
@@ -36,13 +36,10 @@ _GIVEN = (
     "details",
     "in_tree",
 )
-_DEFAULTS: dict[str, Any] = {  # scalars of several types
-    column.name: column.default.arg  # type: ignore[attr-defined] # a scalar one has it
-    for column in _VERSION.columns
-    if column.default is not None and column.default.is_scalar and column.name not in _GIVEN
-}
-_ADD_VERSIONS = bulk_insert(_VERSION, (*_GIVEN, *_DEFAULTS))
-_ADD_OBJECTS = bulk_insert(_OBJECT, Place.__slots__)
+"""What a store knows of a version, in the order of ``_version_row``; every other column has a default."""
+
+_VERSIONS = Adder(Version, *VERSION_COLUMNS)
+_OBJECTS = Adder(StoredObject, *Place.__slots__)
 _place_row = attrgetter(*Place.__slots__)
 
 
@@ -105,7 +102,7 @@ def _commit_round(
     sunk = update_libraries(connection, [new for new, _ in added], superseded)
     for ids in in_parts(old.version_id for old in superseded.values()):
         connection.execute(update(_VERSION).where(_VERSION.c.version_id.in_(ids)).values(current=False, in_tree=True))
-    _ADD_VERSIONS.run(connection, (_version_row(new, answer) for new, answer in added))
+    _VERSIONS.add(connection, (_version_row(new, answer) for new, answer in added))
     correct_latest(connection, sunk)
     return answers
 
@@ -143,11 +140,11 @@ def add_segment(connection: Connection, new: NewSegment, now: datetime) -> None:
         connection.execute(insert(_SEGMENT), {**row, "created_at": now, "condemned": False})
     else:
         there = {place.content_sha256 for place in list_places(connection, new.segment_sha256)}
-    _ADD_OBJECTS.run(connection, (_place_row(place) for place in new.places if place.content_sha256 not in there))
+    _OBJECTS.add(connection, (_place_row(place) for place in new.places if place.content_sha256 not in there))
 
 
 def _version_row(new: NewVersion, answer: Committed) -> tuple[Any, ...]:
-    """Return what _ADD_VERSIONS takes."""
+    """Return the values of VERSION_COLUMNS."""
     return (
         answer.version_id,
         new.library_id,
@@ -164,5 +161,4 @@ def _version_row(new: NewVersion, answer: Committed) -> tuple[Any, ...]:
         new.source,
         dict(new.details),
         False,
-        *_DEFAULTS.values(),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -146,12 +146,3 @@ def find_jobs(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobRo
         rows = connection.execute(select(*COLUMNS).where(_JOB.c.job_id.in_(part)))
         found.update((row[0], JobRow(*row)) for row in rows)
     return found
-
-
-def list_jobs(connection: Connection, states: Sequence[State] = (), limit: int = 100) -> Iterator[JobRow]:
-    """Yield jobs, newest first; only those in the given states when any are given."""
-    query = select(*COLUMNS).order_by(_JOB.c.created_at.desc(), _JOB.c.job_id.desc()).limit(limit)
-    if states:
-        query = query.where(_JOB.c.state.in_(states))
-    for row in connection.execute(query):
-        yield JobRow(*row)

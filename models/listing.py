@@ -19,7 +19,7 @@ COUNTED = 10_000
 """Nobody counts further than this: more than so many is what people want to know then."""
 
 
-def newest_jobs(connection: Connection, states: Sequence[State], kind: str | None, limit: int) -> list[JobRow]:
+def newest_jobs(connection: Connection, states: Sequence[State] = (), kind: str | None = None, limit: int = 100) -> list[JobRow]:
     """Return jobs, newest first; only those in the given states, when any are given, and of the kind, when one is given."""
     newest = select(*COLUMNS).order_by(_JOB.c.created_at.desc(), _JOB.c.job_id.desc()).limit(limit)
     if kind is not None:

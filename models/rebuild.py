@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, inspect, select
 from sqlmodel import SQLModel
 
-from models.bulk import Bulk, Row, bulk_insert
+from models.bulk import Adder, Row
+from models.commit import VERSION_COLUMNS
 from models.database import Database
 from models.parts import in_parts
 from models.rows import LIBRARY_FACTS, Place
@@ -23,49 +24,14 @@ _SEGMENT, _OBJECT = table_of(Segment), table_of(StoredObject)
 _COPIED_ROWS = 1000
 
 
-class Adder:
-    """Adds rows that have these columns to a table; the others get their defaults."""
-
-    def __init__(self, kind: type[SQLModel], *names: str) -> None:
-        table = table_of(kind)
-        defaults: dict[str, Any] = {  # scalars of several types
-            column.name: column.default.arg  # type: ignore[attr-defined] # a scalar one has it
-            for column in table.columns
-            if column.default is not None and column.default.is_scalar and column.name not in names
-        }
-        self._bulk: Bulk = bulk_insert(table, (*names, *defaults))
-        self._rest = tuple(defaults.values())
-
-    def add(self, connection: Connection, rows: Iterable[Row]) -> None:
-        """Add the rows, whose values are in the order of the names."""
-        self._bulk.run(connection, ((*row, *self._rest) for row in rows))
-
-
-_VERSION_COLUMNS = (
-    "version_id",
-    "library_id",
-    "version",
-    "revision",
-    "current",
-    "order_rank",
-    "order_key",
-    "file_path",
-    "file_size_bytes",
-    "compressed_size_bytes",
-    "content_sha256",
-    "created_at",
-    "download_source",
-    "details",
-    "in_tree",
-)
 _SUMS = ("total_versions", "total_size_bytes", "compressed_size_bytes")
 _LATEST = ("latest_version", "latest_rank", "latest_key", "latest_at", "latest_held", "latest_held_at")
 
 SEGMENTS = Adder(Segment, "segment_sha256", "size_bytes", "object_count", "created_at")
 OBJECTS = Adder(StoredObject, *Place.__slots__)
 LIBRARIES = Adder(Library, "library_id", "created_at", "updated_at", *_SUMS, *_LATEST, *LIBRARY_FACTS)
-VERSIONS = Adder(Version, *_VERSION_COLUMNS)
-REMOVED = Adder(RemovedVersion, *_VERSION_COLUMNS, "removed_at", "removed_by", "why", "plan_id", "purged_at")
+VERSIONS = Adder(Version, *VERSION_COLUMNS)
+REMOVED = Adder(RemovedVersion, *VERSION_COLUMNS, "removed_at", "removed_by", "why", "plan_id", "purged_at")
 PINS = Adder(Pin, "library_id", "version", "at", "by", "why")
 LABELS = Adder(Label, "library_id", "label", "version", "at", "by", "why")
 AUDITS = Adder(Audit, "at", "by", "action", "library_id", "version", "why", "details")

@@ -27,7 +27,6 @@ class Kind:
 
 _VERIFY = "strongroom verify --all --repair"
 _REBUILD = "strongroom rebuild"
-_RESTART = "strongroom down && strongroom up --detach"
 _STORE = "strongroom store FILE.json --wait"
 _SWEEP = "strongroom schedule run integrity-sweep, and when that fails too, look at memory and disk (dmesg)"
 _CLEAN_UP = "nothing: the sweep removes it when its grace period is over"

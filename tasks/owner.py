@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from models.leases import Fate
+from tasks.procfs import parent_of
 
 LEAVING = ".leaving"
 FROZEN = ".frozen"
@@ -120,11 +121,13 @@ class Presence:
 
     def _kill_sibling(self, owner: str) -> bool:
         pid, worker = (["", "", "", "", *owner.split(":")])[-4:-2]
-        if not worker or worker != self._worker or not pid.isdecimal() or _parent_of(int(pid)) != os.getppid():
+        if not worker or worker != self._worker or not pid.isdecimal():
             return False
-        with suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
-        return True
+        with suppress(OSError):  # there is no /proc, or no such process any more
+            if parent_of(int(pid)) == os.getppid():
+                os.kill(int(pid), signal.SIGKILL)
+                return True
+        return False
 
     def close(self) -> None:
         """Leave, as the end of the process would."""
@@ -141,12 +144,6 @@ class Presence:
 def new_name() -> str:
     """Return a name that nobody else has, for a worker."""
     return secrets.token_hex(8)
-
-
-def _parent_of(pid: int) -> int | None:
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])  # proc(5): ppid
-    return None
 
 
 def _is_name(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import tenacity
 
-from strongroom.errors import CatalogueBusy, StorageError, TransientIO
+from strongroom.errors import CatalogueBusy, TransientIO
 
 T = TypeVar("T")
 
@@ -39,8 +39,3 @@ def delay_before(attempt: int) -> timedelta:
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     state.attempt_number = attempt
     return timedelta(seconds=_BETWEEN_DELIVERIES(state))
-
-
-def is_retryable(error: BaseException) -> bool:
-    """Whether waiting can heal it."""
-    return isinstance(error, StorageError) and error.retryable

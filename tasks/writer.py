@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from models.database import Database
+from tasks.procfs import parent_of, state_of
 
 PATIENCE_S = 5.0
 """Less than a lease: the others' heartbeats go on before anybody could take them for frozen."""
@@ -49,15 +50,15 @@ class StoppedWriter:
     def _stopped(self) -> int | None:
         with suppress(OSError):
             writer = _holder(self._shared.stat().st_ino) if self._shared else None
-            return writer if writer and _fields(writer)[0] == "T" else None
+            return writer if writer and state_of(writer) == "T" else None
         return None
 
 
 def is_of_this_service(pid: int) -> bool:
     """Whether a process is a child of this one's worker, or of another part that the same supervisor started."""
     with suppress(OSError):
-        parent, worker = _parent(pid), os.getppid()
-        return parent == worker or (_parent(worker) > 1 and _parent(parent) == _parent(worker))
+        parent, worker = parent_of(pid), os.getppid()
+        return parent == worker or (parent_of(worker) > 1 and parent_of(parent) == parent_of(worker))
     return False
 
 
@@ -68,12 +69,3 @@ def _holder(inode: int) -> int | None:
         if words[1] == "POSIX" and words[3] == "WRITE" and words[5].endswith(f":{inode}") and words[6] == str(_WRITE_LOCK_BYTE):
             return int(words[4])
     return None
-
-
-def _parent(pid: int) -> int:
-    return int(_fields(pid)[1])
-
-
-def _fields(pid: int) -> list[str]:
-    """Return what the kernel says of a process from its state on: the state, then the parent (proc_pid_stat(5))."""
-    return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()

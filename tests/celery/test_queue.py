@@ -14,7 +14,8 @@ from typing import Any
 from pytest_celery import CeleryTestSetup
 
 from models.catalogue import list_versions
-from models.ledger import JobRow, list_jobs
+from models.ledger import JobRow
+from models.listing import newest_jobs
 from storage.engine import Engine
 from strongroom.client import Client
 from strongroom.inbox import InboxWriter
@@ -41,7 +42,7 @@ def send(client: Client, many: Iterable[bytes]) -> list[Ticket]:
 def jobs(engine: Engine, tickets: Iterable[Ticket]) -> dict[str, JobRow]:
     wanted = {ticket.request_id for ticket in tickets}
     with engine.database.read() as connection:
-        return {row.job_id: row for row in list_jobs(connection, limit=10_000) if row.job_id in wanted}
+        return {row.job_id: row for row in newest_jobs(connection, limit=10_000) if row.job_id in wanted}
 
 
 def running(engine: Engine, tickets: Iterable[Ticket]) -> list[JobRow]:

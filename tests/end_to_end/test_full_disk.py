@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from models.catalogue import list_versions
-from models.ledger import list_jobs
+from models.listing import newest_jobs
 from storage.engine import Engine
 from tests.support.command import Folder, document, service
 from tests.support.processes import await_that, children_of
@@ -92,7 +92,7 @@ def test_accepted_documents_wait_for_space_and_nothing_is_half_accepted(small_di
 
 def _states(engine: Engine) -> set[str]:
     with engine.database.read() as connection:
-        return {row.state for row in list_jobs(connection) if row.kind == "store"}
+        return {row.state for row in newest_jobs(connection) if row.kind == "store"}
 
 
 def _look_on(until: Callable[[], bool]) -> None:

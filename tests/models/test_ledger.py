@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from models.database import Database
 from models.leases import end_job, take_leases
-from models.ledger import JobRow, NewJob, find_jobs, list_jobs, queue_jobs, record_failed
+from models.ledger import JobRow, NewJob, find_jobs, queue_jobs, record_failed
+from models.listing import newest_jobs
 from tests.support.catalogue import START
 
 LATER = START + timedelta(seconds=5)
@@ -57,9 +58,9 @@ def test_jobs_are_listed_newest_first_by_state(database: Database) -> None:
         row = take_leases(connection, [NewJob("two", "store")], "me", START, lambda _row: "alive")["two"]
         end_job(connection, row.lease, "failed", START)
     with database.read() as connection:
-        assert [row.job_id for row in list_jobs(connection)] == ["three", "two", "one"]
-        assert [row.job_id for row in list_jobs(connection, ["failed"])] == ["two"]
-        assert [row.job_id for row in list_jobs(connection, limit=1)] == ["three"]
+        assert [row.job_id for row in newest_jobs(connection)] == ["three", "two", "one"]
+        assert [row.job_id for row in newest_jobs(connection, ["failed"])] == ["two"]
+        assert [row.job_id for row in newest_jobs(connection, limit=1)] == ["three"]
 
 
 def test_more_jobs_are_found_than_one_statement_takes_keys(database: Database) -> None:

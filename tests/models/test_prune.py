@@ -11,7 +11,8 @@ from sqlalchemy import insert
 from config.cron import Cron
 from models import prune
 from models.database import Database
-from models.ledger import ACTIVE, ENDED, State, list_jobs
+from models.ledger import ACTIVE, ENDED, State
+from models.listing import newest_jobs
 from models.prune import PROTECTED, Ended, end_of_history, ended_before, remove_jobs, remove_slots
 from models.schedule import Plan, claim_due, last_slots
 from models.tables import Job, table_of
@@ -40,7 +41,7 @@ def end(database: Database, days: int = 90, jobs: int = 1_000_000) -> float:
 
 def names(database: Database) -> set[str]:
     with database.read() as connection:
-        return {row.job_id for row in list_jobs(connection, limit=100_000)}
+        return {row.job_id for row in newest_jobs(connection, limit=100_000)}
 
 
 def test_history_ends_where_the_stricter_rule_says(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

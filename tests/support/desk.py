@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from models.catalogue import list_versions
-from models.ledger import JobRow, find_jobs, list_jobs
+from models.ledger import JobRow, find_jobs
+from models.listing import newest_jobs
 from models.rows import StoredVersion
 from storage.engine import Engine, Options
 from strongroom import durable
@@ -127,7 +128,7 @@ class Desk:
 
     def jobs(self) -> list[JobRow]:
         with self.engine.database.read() as connection:
-            return list(list_jobs(connection))
+            return newest_jobs(connection)
 
     def receipt(self, job_id: str) -> dict[str, Any] | None:
         """Read a receipt, and leave it there."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from strongroom.errors import CatalogueBusy, DiskFull, IntegrityError, StorageError, TransientIO
-from tasks.retry import delay_before, in_process, is_retryable
+from tasks.retry import delay_before, in_process
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 3, 6, 50])
@@ -53,9 +53,3 @@ def test_the_first_success_is_the_answer() -> None:
         return answer
 
     assert in_process(call) == 7
-
-
-def test_only_errors_that_waiting_heals_are_retryable() -> None:
-    assert is_retryable(DiskFull("full"))
-    assert not is_retryable(IntegrityError("damaged"))
-    assert not is_retryable(OSError("raw"))

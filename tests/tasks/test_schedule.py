@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from config.cron import Cron
 from models.database import Database
 from models.leases import end_job, take_leases
-from models.ledger import ACTIVE, NewJob, list_jobs
+from models.ledger import ACTIVE, NewJob
+from models.listing import newest_jobs
 from models.migrate import upgrade
 from models.schedule import MISSED_AT_MOST, UNSEEN, Plan, last_slots, slot_job_id
 from strongroom.errors import BrokerUnavailable
@@ -71,7 +72,7 @@ def database(url: str) -> Iterator[Database]:
 
 def jobs_of(database: Database) -> dict[str, str]:
     with database.read() as connection:
-        return {row.job_id: row.state for row in list_jobs(connection, limit=10_000)}
+        return {row.job_id: row.state for row in newest_jobs(connection, limit=10_000)}
 
 
 def slots_of(database: Database) -> dict[datetime, str]:
@@ -85,7 +86,7 @@ def test_a_due_slot_queues_its_job_and_sends_its_message(database: Database) -> 
     message = {"contract": 1, "request_id": "sweep-20261101T120000Z", "library_id": "/a/b"}
     assert mailbox.messages == [("strongroom.verify", message, "long", 3)]
     with database.read() as connection:
-        [row] = list_jobs(connection)
+        [row] = newest_jobs(connection)
     assert (row.kind, row.asked_by, row.state, row.queue, row.priority) == ("verify", "schedule", "queued", "long", 3)
     assert (json.loads(row.payload), row.due_at, row.subject) == (message, NOON, "sweep")
     assert run_due(database, mailbox, [PLAN], NOON, "here") == []
@@ -106,7 +107,7 @@ def test_a_look_that_finds_nothing_due_takes_no_lock(database: Database) -> None
 def test_a_person_may_start_one_at_any_time(database: Database) -> None:
     ids = [queue_now(database, PLAN, NOON) for _ in range(2)]
     with database.read() as connection:
-        rows = list(list_jobs(connection))
+        rows = newest_jobs(connection)
     assert {row.job_id for row in rows} == set(ids)
     assert {(row.asked_by, row.due_at) for row in rows} == {("person", NOON)}
     assert slots_of(database) == {}

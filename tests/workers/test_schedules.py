@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from config.schedules import SCHEDULED
 from config.settings import Settings, read_settings
-from models.ledger import JobRow, list_jobs
+from models.ledger import JobRow
+from models.listing import newest_jobs
 from models.schedule import find_schedules, last_slots
 from storage.engine import Engine
 from strongroom.errors import BrokerUnavailable, ConfigurationError
@@ -52,7 +53,7 @@ class Mailbox:
 
 def jobs_of(data: Path) -> list[JobRow]:
     with Engine(data) as engine, engine.open().database.read() as connection:
-        return list(list_jobs(connection))
+        return newest_jobs(connection)
 
 
 def test_each_schedule_has_its_setting_and_its_messages_are_understood() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import socket
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +9,7 @@ import typer
 
 from strongroom.errors import InvalidRequest
 from workers.cli.output import FAILED, AsJson, Data, console, counted, engine_on, print_error, print_json, reported, told
+from workers.cli.who import person
 
 if TYPE_CHECKING:
     from storage.engine import Engine
@@ -64,7 +62,7 @@ def cancel_jobs(job_ids: Ids, data: Data = None, as_json: AsJson = False) -> Non
     from workers.intervene import cancel  # noqa: PLC0415 - see output.engine_on
 
     with reported(as_json=as_json), engine_on(data) as engine:
-        answer = cancel(engine, job_ids, _person())
+        answer = cancel(engine, job_ids, person())
     _tell(answer, "cancelled", "cancelled", as_json=as_json)
 
 
@@ -85,7 +83,7 @@ def discard_jobs(
     with reported(as_json=as_json), engine_on(data) as engine:
         if not yes:
             _ask(engine, job_ids, as_json=as_json)
-        answer = discard(engine, job_ids, _person())
+        answer = discard(engine, job_ids, person())
     _tell(answer, "discarded", "discarded", as_json=as_json)
 
 
@@ -115,12 +113,3 @@ def _tell(answer: Answer, name: str, words: str, *, as_json: bool) -> None:
             print_error(error, as_json=False)
     if answer.refused:
         raise typer.Exit(FAILED)
-
-
-def _person() -> str:
-    """Return who runs this command: user@host."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user needs no entry
-        name = f"user {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"

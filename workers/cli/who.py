@@ -19,8 +19,13 @@ def actor(why: str) -> Actor:
     """Return the person at this terminal, as person:user@host."""
     from storage.trail import Actor  # noqa: PLC0415 - see output.engine_on
 
+    return Actor(f"person:{person()}", why)
+
+
+def person() -> str:
+    """Return who runs this command: user@host."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user needs no entry
         name = f"user {os.getuid()}"
-    return Actor(f"person:{name}@{socket.gethostname()}", why)
+    return f"{name}@{socket.gethostname()}"

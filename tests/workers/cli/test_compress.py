@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from models.ledger import list_jobs
+from models.listing import newest_jobs
 from storage.engine import Engine
 from tests.support.alike import store_versions
 from tests.support.archive import check_promises
@@ -51,7 +51,7 @@ def test_one_library_is_done_alone_and_an_unknown_one_is_an_error(data: Path, fi
 def test_without_waiting_a_job_is_queued(data: Path, filled: Engine) -> None:
     job_id = told(data, "--all")["job_id"]
     with filled.database.read() as connection:
-        jobs = list(list_jobs(connection))
+        jobs = newest_jobs(connection)
     assert [(row.job_id, row.kind, row.state) for row in jobs] == [(job_id, "compress", "queued")]
 
 
