@@ -8,6 +8,7 @@ from typing import Any
 
 from kombu import Connection, Producer
 from kombu.exceptions import ChannelError, KombuError
+from kombu.transport import redis as _transport  # noqa: F401 - here, where no process forks; kombu would import it with the first line
 
 from strongroom.errors import BrokerUnavailable, ConfigurationError
 from strongroom.message import Message
