@@ -42,7 +42,7 @@ contracts: setup
 # The tests as three processes that take about the same time. One starts services and mostly waits for them, one computes, and
 # the third is whatever is not in the others, so that no folder can be in none.
 SERVICES := tests/workers tests/end_to_end
-BYTES := tests/storage tests/models tests/docs
+BYTES := tests/storage tests/models
 PYTEST = $(BIN)/python -m pytest -q
 
 unit: setup ## Run the tests alone

@@ -51,7 +51,8 @@ def test_a_lock_goes_with_its_holder_though_a_child_of_it_lives_on(tmp_path: Pat
     assert wait_for(start_child(holds_forks_and_dies)) == 0
     child = int(os.read(read, 20))
     try:
-        assert _is_free(path)
+        with locked_if_free(path, patience_s=10.0) as mine:  # the child may not have run yet
+            assert mine
     finally:
         os.kill(child, signal.SIGKILL)
         os.close(read)
