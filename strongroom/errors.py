@@ -164,6 +164,35 @@ class IntegrityError(StorageError):
     default_hint = "The damaged bytes were not served. Store the document again from its source; the disk wants a look."
 
 
+class BackupError(StorageError):
+    """A backup was not made, or cannot be used: what it lacks is named. Backups that were good before still are."""
+
+    code = "backup_error"
+    default_hint = "Correct what is named, then begin again: what was already copied is not copied twice."
+
+
+class NameTaken(BackupError):
+    """A target keeps something under this name already, and never overwrites."""
+
+    code = "name_taken"
+    default_hint = "Nothing was overwritten. Run it again: it takes another name."
+
+
+class TargetUnfit(BackupError):
+    """The place where backups are to be kept does not keep the promises that they need."""
+
+    code = "target_unfit"
+    category = "configuration"
+    default_hint = "Choose another STRONGROOM_BACKUP_TARGET: a folder on a local disk, or a store with conditional writes."
+
+
+class BackupDamaged(IntegrityError):
+    """A backup does not hold what its manifest promises."""
+
+    code = "backup_damaged"
+    default_hint = "`strongroom backup list` shows others; `strongroom backup create --full` makes one that needs none of these."
+
+
 class Poisonous(StorageError):
     """Whoever tried to store this document died, more than once, with nothing else at hand."""
 

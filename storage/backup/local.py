@@ -1,0 +1,136 @@
+"""A target that is a folder: on this disk, on another one, or on a mounted share."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from storage.backup.target import PIECE_BYTES, Stored, checked
+from strongroom import durable
+from strongroom.errors import NameTaken, NotFound, StorageError
+
+_PARTS = ".parts"
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class LocalTarget:
+    """Keeps each name as a file below a folder, which is made when something is first kept."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @property
+    def url(self) -> str:
+        """The folder's path as a URL."""
+        return self.root.as_uri()
+
+    def create(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Write a part file, sync it, give it its name unless that is taken, sync the folder."""
+        path = self.root / checked(name)
+        with durable.os_errors(f"cannot write {name} to {self.url}"):
+            if path.exists():
+                raise _taken(name, self.url)
+            parts = self.root / _PARTS
+            durable.make_folder(parts, "backup")
+            durable.make_folder(path.parent, "backup")
+            part = parts / secrets.token_hex(12)
+            try:
+                _write(part, pieces)
+                self._name(part, path, name)
+            finally:
+                part.unlink(missing_ok=True)
+            durable.fsync_folder(path.parent, "backup")
+
+    def _name(self, part: Path, path: Path, name: str) -> None:
+        durable.step("backup: link")
+        try:
+            path.hardlink_to(part)
+        except FileExistsError:
+            raise _taken(name, self.url) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # Without links nothing can take a name only if it is free: packs that race are equal, other names are random.
+            if path.exists():
+                raise _taken(name, self.url) from error
+            durable.rename(part, path, "backup")
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes of a file in pieces of 1 MiB at most."""
+        left = length
+        with durable.os_errors(f"cannot read {name} from {self.url}"):
+            try:
+                descriptor = os.open(self.root / checked(name), os.O_RDONLY | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                raise _missing(name, self.url) from None
+            with open(descriptor, "rb", buffering=0) as file:
+                file.seek(offset)
+                while piece := file.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES)):
+                    left = None if left is None else left - len(piece)
+                    yield piece
+
+    def names(self, prefix: str = "") -> Iterator[Stored]:
+        """Yield the files below the folder; none when it is not there."""
+        with durable.os_errors(f"cannot list {self.url}"):
+            yield from self._below(prefix.rpartition("/")[0], prefix)
+
+    def _below(self, folder: str, prefix: str) -> Iterator[Stored]:
+        try:
+            entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith(".") or not (name.startswith(prefix) or prefix.startswith(f"{name}/")):
+                continue
+            if entry.is_dir():
+                yield from self._below(name, prefix)
+            else:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    status = entry.stat()
+                    yield Stored(name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def remove(self, name: str) -> None:
+        """Unlink a file; durable on return."""
+        path = self.root / checked(name)
+        with durable.os_errors(f"cannot remove {name} from {self.url}"), suppress(FileNotFoundError):
+            durable.step("backup: remove")
+            path.unlink()
+            durable.fsync_folder(path.parent, "backup")
+
+    def tidy(self, before: datetime) -> int:
+        """Remove part files that are older."""
+        removed = 0
+        with durable.os_errors(f"cannot tidy {self.url}"), suppress(FileNotFoundError):
+            for part in (self.root / _PARTS).iterdir():
+                with suppress(FileNotFoundError):
+                    if part.stat().st_mtime < before.timestamp():
+                        part.unlink()
+                        removed += 1
+        return removed
+
+
+def _write(part: Path, pieces: Iterable[bytes]) -> None:
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb", buffering=0) as file:
+        durable.step("backup: write")
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[file.write(view) :]
+        durable.fsync_file(file.fileno(), "backup")
+
+
+def _taken(name: str, url: str) -> StorageError:
+    return NameTaken(f"{name} exists in {url}.")
+
+
+def _missing(name: str, url: str) -> StorageError:
+    return NotFound(
+        f"{name} is not in {url}.", "`strongroom backup list` shows the backups; `strongroom backup verify` checks one."
+    )
