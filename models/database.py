@@ -25,6 +25,7 @@ from strongroom.errors import (
 )
 
 BUSY_TIMEOUT_S = 30
+_GLANCE_S = 0.01
 _WRITERS = 0x5354524F4E47  # the advisory lock that makes PostgreSQL's writers queue: any number that nobody else uses
 
 
@@ -76,6 +77,29 @@ class Database:
             durable.step(f"{name}: commit")
         durable.step(f"{name}: committed")
 
+    def can_write(self, within_s: float) -> bool:
+        """Whether nobody holds the database's write lock for all of that time. Changes nothing, and costs no sync.
+
+        Raises:
+            StorageError: the database cannot be used at all.
+        """
+        # SQLite itself would look every tenth of a second only, and miss the gaps between others' short writes.
+        tries_s = _GLANCE_S if self.is_sqlite else within_s
+        deadline = time.monotonic() + within_s
+        while not self._write_begins(tries_s):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_GLANCE_S)
+        return True
+
+    def _write_begins(self, wait_s: float) -> bool:
+        try:
+            with _translation(), self.engine.connect().execution_options(writes=True, wait_s=wait_s) as connection:
+                connection.begin().rollback()
+        except CatalogueBusy:
+            return False
+        return True
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -122,14 +146,22 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     """Writers take the lock at once: a reader that turns writer later would fail without waiting."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if "wait_s" not in options:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={options['wait_s'] * 1000:.0f}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get("writes", False):
+    options = connection.get_execution_options()
+    if options.get("writes", False):
         wait = text("SELECT set_config('lock_timeout', :wait, true)")
-        connection.execute(wait, {"wait": f"{BUSY_TIMEOUT_S}s"})
+        connection.execute(wait, {"wait": f"{options.get('wait_s', BUSY_TIMEOUT_S) * 1000:.0f}ms"})
         connection.execute(text("SELECT pg_advisory_xact_lock(:writers)"), {"writers": _WRITERS})
 
 

@@ -82,6 +82,18 @@ def test_writers_queue_instead_of_overwriting_what_the_other_has_read(database: 
         assert connection.scalar(text("SELECT size_bytes FROM segment")) == 61
 
 
+def test_whether_one_could_write_is_known_within_the_time_and_leaves_the_connection_as_it_was(database: Database) -> None:
+    other = Database(database.url)
+    with database.write() as connection:
+        connection.execute(text("UPDATE segment SET size_bytes = 1"))
+        assert not other.can_write(0.05)
+    assert other.can_write(0.05)
+    if database.is_sqlite:
+        with other.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000 * module.BUSY_TIMEOUT_S
+    other.close()
+
+
 def test_a_writer_that_waits_too_long_is_told_that_the_catalogue_is_busy(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
 from models.due import running_jobs
 from models.leases import LEASE, renew_leases, take_leases
 from models.ledger import JobRow, NewJob
+from tasks.reconcile import take_back_leases
+from tasks.watch import Watch
 from tests.support.catalogue import START
 from tests.support.desk import Desk
 
@@ -74,3 +81,48 @@ def test_the_dead_are_known_at_once_and_the_stopped_are_told_apart(held: tuple[D
     assert _gone(watcher, 0) == {"one": "dead"}
     (holder.services.workers / "worker1.leaving").touch()
     assert _gone(watcher, 1) == {"one": "stopped"}
+
+
+def test_who_is_held_up_by_another_writer_keeps_its_lease(held: tuple[Desk, Desk, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    holder, watcher, owner = held
+    monkeypatch.setattr("tasks.watch.PROBE_S", 0.02)
+    assert _looks(watcher, 0, 2, 4) == [{}] * 3
+    with _held_by_another(watcher):
+        assert _looks(watcher, *range(6, 60, 2)) == [{}] * 27
+        assert not holder.engine.database.can_write(0.02)
+    assert _gone(watcher, 60) == {}, "the one who waited longest need not be the first to write"
+    with holder.engine.database.write() as writing:
+        renew_leases(writing, [owner], {}, START)
+    assert _looks(watcher, 62, 64, 66, 68, 70, 72) == [{}] * 6
+    assert _gone(watcher, 73) == {"one": "dead"}, "it could have renewed since"
+
+
+def test_the_reaper_takes_nothing_when_a_long_write_ends(held: tuple[Desk, Desk, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real time: a second connection holds the write lock for longer than a lease that is a fraction of a second."""
+    holder, watcher, _ = held
+    for name, seconds in (("LEASE", 0.4), ("RENEWAL", 0.1)):
+        monkeypatch.setattr(f"tasks.watch.{name}", timedelta(seconds=seconds))
+    monkeypatch.setattr("tasks.watch.PROBE_S", 0.02)
+    watch = Watch(watcher.engine.database, watcher.services.presence)
+    with _held_by_another(watcher):
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            assert take_back_leases(watcher.services, watch) == 0
+            threading.Event().wait(0.02)
+    assert take_back_leases(watcher.services, watch) == 0
+    assert holder.job("one").token == 1
+    deadline = time.monotonic() + 5.0
+    while not take_back_leases(watcher.services, watch):
+        assert time.monotonic() < deadline, "one who does not renew though it can is still found out"
+        threading.Event().wait(0.02)
+
+
+@contextmanager
+def _held_by_another(desk: Desk) -> Iterator[None]:
+    other = sqlite3.connect(str(desk.engine.database.engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
