@@ -56,7 +56,7 @@ def parts(scene: Scene) -> Iterator[Metric]:
         worked.add_metric((name,), round(ago_s, 3))
     yield worked
     yield GaugeMetricFamily("strongroom_broker_up", "Whether the broker answers.", scene.seen.broker_answers)
-    yield GaugeMetricFamily("strongroom_database_up", "Whether the database answers.", scene.database)
+    yield GaugeMetricFamily("strongroom_database_up", "Whether the database answers and could be written.", scene.database)
     yield GaugeMetricFamily("strongroom_ready", "What /health says.", scene.ready)
 
 

@@ -25,6 +25,7 @@ from workers.roster import judged
 from workers.seldom import Seldom
 from workers.service_state import load_state, read_state
 from workers.watch import Seen, look_around
+from workers.writable import WRITE_WITHIN_S
 
 _SAMPLE = 500
 _SETTLED_S = 5.0
@@ -40,6 +41,7 @@ class Scene:
     worked_s_ago: Mapping[str, float]
     seen: Seen
     database: bool
+    """Whether it answers, and could be written."""
     jobs: Counts = field(default_factory=dict)
     oldest_waiting_s: float = 0.0
     inbox_files: int = 0
@@ -74,9 +76,10 @@ class Onlooker:
             jobs, waiting_s = self._ask_database(oldest)
             schedules = self._ask_schedules()
             coverage = self._coverage.get(self._ask_coverage)
+            writable = self._database.can_write(WRITE_WITHIN_S)
         except (StorageError, SQLAlchemyError):
             return Scene(parts, worked, seen, False, {}, max(oldest.values(), default=0.0), files)
-        return Scene(parts, worked, seen, True, jobs, waiting_s, files, schedules, coverage)
+        return Scene(parts, worked, seen, writable, jobs, waiting_s, files, schedules, coverage)
 
     def _look_around(self) -> Seen:
         try:

@@ -86,6 +86,20 @@ def test_parts_are_judged_anew_but_a_supervisors_bad_word_holds(settings: Settin
     }
 
 
+def test_a_database_that_takes_no_write_is_not_ready_and_tells_the_rest_all_the_same(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.scene.WRITE_WITHIN_S", 0.05)
+    onlooker, database = Onlooker(settings), Database(settings.catalogue_url)
+    add_jobs(database, ("store", "running", 0))
+    assert onlooker.look().database
+    with database.write():
+        held = onlooker.look()
+        assert (held.database, held.ready, dict(held.jobs)) == (False, False, {("store", "running"): 1})
+    assert onlooker.look().database
+    database.close()
+
+
 async def test_however_many_ask_the_service_is_looked_at_once(settings: Settings) -> None:
     window = Window(settings)
     first, *others = await asyncio.gather(*(window.fresh() for _ in range(20)))

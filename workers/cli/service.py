@@ -107,19 +107,27 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
     Exit codes: 0 ready, 3 not running, 4 running but not (or no longer) ready.
     """
     with reported(as_json=as_json):
-        folder = settings_of(data).data_dir
+        settings = settings_of(data)
+        folder = settings.data_dir
         state = read_state(folder) or _one_by_one(folder)
         pid = state.pid if state else supervisor_of(folder)
+        writable = state is not None and _takes_writes(settings)
     if as_json:
-        print_json(view.as_fields(state) if state else view.absent_fields(folder, pid))
+        print_json(view.as_fields(state, database=writable) if state else view.absent_fields(folder, pid))
     elif state:
-        view.print_status(state)
+        view.print_status(state, database=writable)
     else:
         view.print_absent(folder, pid)
     if pid is None:
         raise typer.Exit(NOT_RUNNING)
-    if state is None or not state.ready:
+    if state is None or not (state.ready and writable):
         raise typer.Exit(NOT_READY)
+
+
+def _takes_writes(settings: Settings) -> bool:
+    from workers.writable import takes_writes  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, which `up` and `down` need not pay
+
+    return takes_writes(settings)
 
 
 def _prepare(settings: Settings) -> None:

@@ -17,6 +17,8 @@ from workers.cli.output import console, print_error, stderr
 from workers.liveness import SILENT_AFTER_S, worked_s_ago
 from workers.service_state import ServiceState
 
+_NOT_WRITABLE = "cannot be written: it does not answer, or another program holds its write lock"
+
 Tick = Callable[[ServiceState | None], None]
 
 _STATE_STYLES = {
@@ -29,16 +31,17 @@ _STATE_STYLES = {
 }
 
 
-def as_fields(state: ServiceState) -> dict[str, Any]:
-    """Return what programs may know: everything but secrets."""
+def as_fields(state: ServiceState, *, database: bool = True) -> dict[str, Any]:
+    """Return what programs may know: everything but secrets. ``database`` tells whether that could be written."""
     return {
-        "ready": state.ready,
+        "ready": state.ready and database,
         "running": True,
         "supervised": state.supervised,
         "data": state.data,
         "pid": state.pid,
         "started_at": state.started_at,
         "broker": masked(state.broker_url),
+        "database": database,
         "flower": asdict(state.flower),
         "parts": [asdict(part) | {"worked_s_ago": _worked_s_ago(state, part.name)} for part in state.parts],
     }
@@ -46,7 +49,7 @@ def as_fields(state: ServiceState) -> dict[str, Any]:
 
 def absent_fields(data: Path, pid: int | None) -> dict[str, Any]:
     """Return the same fields for a service that does not run, or has just begun to start (``pid``)."""
-    empty: dict[str, Any] = {"started_at": None, "broker": None, "flower": None, "parts": []}
+    empty: dict[str, Any] = {"started_at": None, "broker": None, "database": None, "flower": None, "parts": []}
     return {"ready": False, "running": pid is not None, "supervised": pid is not None, "data": str(data), "pid": pid, **empty}
 
 
@@ -63,12 +66,18 @@ def print_summary(state: ServiceState, took_s: float, *, detached: bool) -> None
     console().print()
 
 
-def print_status(state: ServiceState) -> None:
-    """Show a running service as a table of its parts."""
-    word = Text("ready", "bold green") if state.ready else Text("stopping" if state.stopping else "not ready", "bold yellow")
+def print_status(state: ServiceState, *, database: bool) -> None:
+    """Show a running service as a table of its parts. ``database`` tells whether that could be written."""
+    word = (
+        Text("ready", "bold green")
+        if state.ready and database
+        else Text("stopping" if state.stopping else "not ready", "bold yellow")
+    )
     how = f"process {state.pid}" if state.supervised else "parts started one by one"
     title = Text.assemble("strongroom is ", word, f", {how}, since {state.started_at}")
     lines = {"data": Text(state.data), "broker": Text(masked(state.broker_url)), **_flower_lines(state)}
+    if not database:
+        lines["database"] = Text(_NOT_WRITABLE, "bold red")
     _print_lines(title, lines)
     parts = Table("part", "state", "process", "restarts", "last worked", box=None, header_style="dim", padding=(0, 2, 0, 0))
     for part in state.parts:
