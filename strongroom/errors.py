@@ -186,6 +186,14 @@ class TargetUnfit(BackupError):
     default_hint = "Choose another STRONGROOM_BACKUP_TARGET: a folder on a local disk, or a store with conditional writes."
 
 
+class BackupKeyError(BackupError):
+    """The key that opens a backup is missing, is another one, or cannot be used."""
+
+    code = "backup_key"
+    category = "configuration"
+    default_hint = "Set STRONGROOM_BACKUP_KEY_FILE to the key file that these backups were made with; it is nowhere else."
+
+
 class BackupDamaged(IntegrityError):
     """A backup does not hold what its manifest promises."""
 
