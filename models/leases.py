@@ -54,6 +54,9 @@ def take_leases(
         connection.execute(insert(_JOB).values(expires_at=_expiry(connection, now)), rows)
     _begin_again(connection, [name for name in again if fates[name] == "dead"], owner, now, counted=1)
     _begin_again(connection, [name for name in again if fates[name] == "stopped"], owner, now, counted=0)
+    for job in mine:
+        if job.job_id in there and there[job.job_id].needs_bytes != job.needs_bytes:
+            connection.execute(update(_JOB).where(_JOB.c.job_id == job.job_id).values(needs_bytes=job.needs_bytes))
     return find_jobs(connection, [job.job_id for job in mine])
 
 

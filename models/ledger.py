@@ -57,6 +57,7 @@ class JobRow:
     outcome: Mapping[str, Any] | None  # JSON: the receipt's counts
     error: Mapping[str, Any] | None  # JSON: contracts.ErrorInfo
     suspects: Mapping[str, Any] | None = None  # JSON: tasks.suspects
+    needs_bytes: int = 0
 
     @property
     def ended(self) -> bool:
@@ -74,7 +75,10 @@ COLUMNS = [_JOB.c[name] for name in JobRow.__slots__]
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job as it is first heard of. ``accepted_at`` is when it was asked for, if that is known."""
+    """A job as it is first heard of. ``accepted_at`` is when it was asked for, if that is known.
+
+    ``needs_bytes``: the most that it may add to what is on the disk while it runs.
+    """
 
     job_id: str
     kind: str
@@ -84,6 +88,7 @@ class NewJob:
     queue: str = ""
     priority: int = PRIORITIES["normal"]
     accepted_at: datetime | None = None
+    needs_bytes: int = 0
 
 
 def first_row(job: NewJob, state: State, now: datetime) -> dict[str, Any]:
@@ -103,6 +108,7 @@ def first_row(job: NewJob, state: State, now: datetime) -> dict[str, Any]:
         "payload": job.payload,
         "created_at": job.accepted_at or now,
         "sends": 0,
+        "needs_bytes": job.needs_bytes,
     }
 
 

@@ -62,6 +62,7 @@ class Version(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("file_path", "revision", name="version_revision"),
         Index("version_listing", "library_id", "current", "order_rank", "order_key", "created_at"),
+        Index("version_usage", "library_id", "compressed_size_bytes"),
         Index("version_outside_tree", "version_id", sqlite_where=text("in_tree = 0"), postgresql_where=text("NOT in_tree")),
     )
 
@@ -153,7 +154,8 @@ class Job(SQLModel, table=True):
     """One job of the ledger. ``payload`` is its file in the inbox, or its message as JSON.
 
     The lease: ``owner`` is the run that does it, ``token`` grows with each lease (the fencing token), ``renewals`` with each
-    heartbeat. ``due_at`` is when it is sent again if nobody has begun it, ``sends`` how often that was done.
+    heartbeat. ``due_at`` is when it is sent again if nobody has begun it, ``sends`` how often that was done. ``needs_bytes`` is
+    the most that it may add to what is on the disk while it runs, as predicted when it began.
     """
 
     __tablename__ = "job"
@@ -189,6 +191,7 @@ class Job(SQLModel, table=True):
     sends: int = Field(0, sa_column_kwargs={"server_default": "0"})
     outcome: dict[str, Any] | None = Field(None, sa_type=JSON)
     error: dict[str, Any] | None = Field(None, sa_type=JSON)
+    needs_bytes: int = Field(0, sa_type=BYTES, sa_column_kwargs={"server_default": "0"})
 
 
 class Schedule(SQLModel, table=True):
