@@ -115,7 +115,7 @@ class Child:
             self._due_s = min(self._due_s, self._ended_s + SOON_S)
 
     def reap(self) -> str | None:
-        """Return how the process ended, if it did since the last call; what is left of its group is killed first.
+        """Return how the process ended, if it did since the last call. What is left of it goes first: its group, its sign.
 
         Sets when to start again: at once after the first death, then after 1, 2, 4 ... 30 seconds (``longest_pause_s``), from the
         beginning when it held for 20 seconds.
@@ -130,6 +130,7 @@ class Child:
         pause_s = 0.0 if self.failures == 1 else min(self.part.longest_pause_s, 2.0 ** min(self.failures - 2, 10))
         self._due_s = self._ended_s + pause_s
         self._process, self.ready = None, False
+        remove_sign(self._data, self.part.name)
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     def ask_to_stop(self) -> None:
@@ -155,6 +156,7 @@ class Child:
             kill_group(self._process.pid)
             self._process.wait()
             self._process, self.ready = None, False
+            remove_sign(self._data, self.part.name)
 
     def _next_step(self) -> None:
         if self._process is None or self._steps is None:

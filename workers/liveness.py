@@ -24,7 +24,7 @@ def give_sign(data: Path, part: str) -> None:
 
 
 def remove_sign(data: Path, part: str) -> None:
-    """Remove the sign of ``part``, so that the next one is known to come from its next process."""
+    """Remove the sign of ``part``, which has ended, so that the next one is known to come from its next process."""
     sign_of(data, part).unlink(missing_ok=True)
 
 

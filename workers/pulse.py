@@ -10,12 +10,20 @@ from threading import Thread
 from typing import Any
 
 from celery.beat import Scheduler
-from celery.signals import celeryd_after_setup, heartbeat_sent, task_postrun, task_prerun, worker_process_init, worker_ready
+from celery.signals import (
+    celeryd_after_setup,
+    heartbeat_sent,
+    task_postrun,
+    task_prerun,
+    worker_process_init,
+    worker_ready,
+    worker_shutdown,
+)
 
 from config.settings import Settings
 from tasks.probe import PROBE_TASK, register_probe
 from workers.composition import AppBroker
-from workers.liveness import give_busy_sign, give_sign, give_work_sign
+from workers.liveness import give_busy_sign, give_sign, give_work_sign, remove_sign
 from workers.nodes import part_of
 from workers.schedules import Clerk
 
@@ -56,6 +64,14 @@ def renew(**_: object) -> None:
     """Show that the worker's loop turns and its connection stands: the heartbeat is a timer of that loop."""
     for part in _part if _consumes else ():
         give_sign(_data(), part)
+
+
+@worker_shutdown.connect
+def depart(**_: object) -> None:
+    """Take the sign away: whoever asks a moment later is not to be told that the worker is there."""
+    _consumes.clear()
+    for part in _part:
+        remove_sign(_data(), part)
 
 
 @task_prerun.connect

@@ -104,6 +104,16 @@ def test_a_killed_part_is_started_again_at_once_and_the_others_stay(tmp_path: Pa
         assert service.now("two") == ("ready", other, 0)
 
 
+def test_a_part_that_has_ended_leaves_no_sign_of_life(tmp_path: Path) -> None:
+    sign = tmp_path / "run" / "worker.alive"
+    with tiny(tmp_path, {"name": "worker", "script": f"touch {sign} $READY; exec sleep 600"}) as service:
+        assert service.said() == "READY"
+        assert sign.exists()
+        service.ask_to_stop()
+        assert service.end() == 0
+        assert not sign.exists()
+
+
 def test_what_a_killed_part_had_started_dies_before_its_successor_starts(tmp_path: Path) -> None:
     script = "echo $$ >> $HISTORY; sleep 600 & echo $! >> $HISTORY; touch $READY; wait"
     with tiny(tmp_path, {"name": "worker", "script": script}) as service:

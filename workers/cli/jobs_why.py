@@ -17,6 +17,7 @@ from workers.broker import broker_url_of, messages_in
 from workers.cli.output import AsJson, Data, console, engine_on, print_fields, print_json, reported, settings_of, told
 from workers.liveness import is_alive
 from workers.service_lock import supervisor_of
+from workers.service_state import load_state
 
 if TYPE_CHECKING:
     from models.ledger import JobRow
@@ -54,7 +55,12 @@ def explain(
 
 def service_runs(data: Path) -> bool:
     """Tell whether a service, or a worker that was started by itself, seems to be at work on a data folder."""
-    return supervisor_of(data) is not None or any(is_alive(data, f"worker-{name}") for name in HEARD)
+    if supervisor_of(data) is not None:
+        return True
+    state = load_state(data)
+    if state is not None and state.supervised:
+        return False  # it was killed, and its parts died with it: what they left behind is no sign of life
+    return any(is_alive(data, f"worker-{name}") for name in HEARD)
 
 
 def _look(engine: Engine, settings: Settings, job_id: str) -> Situation:

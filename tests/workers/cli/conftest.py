@@ -29,6 +29,7 @@ def served(data: Path) -> Iterator[Path]:
 
     with subprocess.Popen(embedded.command, stdout=subprocess.DEVNULL, preexec_fn=death_bond()) as process:  # noqa: PLW1509
         await_that(answers, "the broker answers")
-        write_state(ServiceState(1, "", "", str(data), embedded.url, FlowerState("", "", None), (), ready=True))
+        flower = FlowerState("", "", None)
+        write_state(ServiceState(1, "", "", str(data), embedded.url, flower, (), ready=True, supervised=False))
         yield data
         process.kill()

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.signals import worker_shutdown
 from typer.testing import CliRunner, Result
 
 from models.leases import take_leases
 from models.ledger import NewJob, queue_jobs
 from tests.support.desk import Desk, document
+from workers import pulse
 from workers.cli import app
+from workers.cli.jobs_why import service_runs
 from workers.liveness import give_sign
+from workers.service_state import FlowerState, ServiceState, remove_state, write_state
 
 NOW = datetime.now(UTC)
 
@@ -114,3 +118,22 @@ def test_people_get_the_sentence_first_and_then_the_facts(desk: Desk) -> None:
     lines = run(desk, "verify-001").stdout.splitlines()
     assert lines[0].startswith("waiting ")
     assert any(line.split() == ["position", "1"] for line in lines)
+
+
+def test_what_a_service_that_has_ended_left_behind_is_no_service(data: Path) -> None:
+    give_sign(data, "worker-short")
+    assert service_runs(data), "a worker that was started by itself tells nobody else that it is there"
+    write_state(ServiceState(1, "of long ago", "", str(data), "redis://x", FlowerState("", "", None), (), ready=True))
+    assert not service_runs(data), "its supervisor was killed, and its workers died with it"
+    give_sign(data, "worker-short")
+    pulse._part[:] = ["worker-short"]
+    try:
+        pulse._data.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("STRONGROOM_DATA_DIR", str(data))
+            worker_shutdown.send(sender=None)
+    finally:
+        pulse._part.clear()
+        pulse._data.cache_clear()
+    remove_state(data)
+    assert not service_runs(data), "a worker that ends takes its sign away"
