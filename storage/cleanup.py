@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 
 from sqlalchemy import Connection
 
 from models.catalogue import list_libraries
 from models.database import Database
 from models.removal import Going
-from models.revisions import LibraryState, RevisionRow, freed_contents, library_state
+from models.revisions import LibraryState, freed_bytes, library_state
 from storage.policies import Policies
 from storage.retention import Candidate, Policy, Revision, Verdict, described, keep_all, plan_library
 from storage.simulation import Day, begin, simulate
@@ -78,8 +79,8 @@ def make_plan(
         libraries.append(plan)
         progress(number, len(names))
     with database.read() as connection:
-        freed = freed_contents(connection, contents)
-    return Plan(_plan_id(libraries), tuple(libraries), sum(freed.values()))
+        freed = freed_bytes(connection, contents)
+    return Plan(_plan_id(libraries), tuple(libraries), freed)
 
 
 def is_as_planned(connection: Connection, plan: LibraryPlan) -> bool:
@@ -134,37 +135,26 @@ def _candidates(state: LibraryState) -> list[Candidate]:
         version: tuple(label for _, label in pairs) for version, pairs in groupby(state.labels, key=lambda pair: pair[0])
     }
     found = []
-    for version, rows in groupby(state.revisions, key=lambda row: row.version):
-        revisions = list(rows)
-        current = revisions[-1]
-        found.append(
-            Candidate(
-                state.library_id,
-                version,
-                (current.order_rank, current.order_key),
-                tuple(Revision(row.revision, row.stored_at, row.stored_bytes) for row in revisions),
-                version == state.latest,
-                version in state.pinned,
-                labels.get(version, ()),
-            )
-        )
+    for version, rows in groupby(state.revisions, key=attrgetter("version")):
+        mine = list(rows)
+        revisions = [Revision(row.revision, row.stored_at, row.stored_bytes) for row in mine]
+        order = (mine[-1].order_rank, mine[-1].order_key)
+        latest, pinned = version == state.latest, version in state.pinned
+        found.append(Candidate(state.library_id, version, order, tuple(revisions), latest, pinned, labels.get(version, ())))
     return found
 
 
 def _going(state: LibraryState, verdicts: tuple[Verdict, ...], policy: Policy | None) -> Iterator[Going]:
-    rows: Mapping[tuple[str, int], RevisionRow] = {(row.version, row.revision): row for row in state.revisions}
+    ids: Mapping[tuple[str, int], str] = {(row.version, row.revision): row.version_id for row in state.revisions}
+    older = "" if policy is None else f"an older revision ({', '.join(described(policy))})"
     for verdict in verdicts:
-        why = verdict.reason
-        if verdict.keep and verdict.revisions and policy is not None:
-            why = f"an older revision ({', '.join(described(policy))})"
         for revision in verdict.revisions:
-            yield Going(rows[verdict.version, revision.number].version_id, why)
+            yield Going(ids[verdict.version, revision.number], older if verdict.keep else verdict.reason)
 
 
 def _digest(state: LibraryState) -> str:
-    digest = hashlib.sha256()
-    for row in state.revisions:
-        digest.update(repr((row.version_id, row.revision, row.current, row.content_sha256, row.stored_at.isoformat())).encode())
+    rows = [f"{row.version_id} {row.revision} {row.current} {row.content_sha256} {row.stored_at}" for row in state.revisions]
+    digest = hashlib.sha256("\n".join(rows).encode())
     digest.update(repr((state.library_id, state.latest, sorted(state.pinned), state.labels)).encode())
     return digest.hexdigest()
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from types import MappingProxyType
 
 
@@ -101,13 +102,24 @@ def plan_library(candidates: Iterable[Candidate], policy: Policy, now: datetime)
         raise ValueError("a plan is made for each library by itself")
     reasons = _kept_by_rules(versions, policy, now)
     too_much = _too_much(versions, reasons, policy)
-    return [_verdict(one, reasons.get(one.version, []), policy, over_size=one.version in too_much) for one in versions]
+    unkept = f"no rule keeps it ({', '.join(described(policy))})"
+    full = f"the library's newer versions fill its {policy.max_bytes:,} bytes" if too_much else ""
+    return [
+        _kept(one, reasons[one.version], policy)
+        if one.version in reasons and one.version not in too_much
+        else Verdict(one.library_id, one.version, False, full if one.version in too_much else unkept, one.revisions)
+        for one in versions
+    ]
 
 
 def keep_all(candidates: Iterable[Candidate]) -> list[Verdict]:
     """Return that every version stays, for a library that no policy is meant for."""
     versions = sorted(candidates, key=_newest_first, reverse=True)
     return [Verdict(one.library_id, one.version, keep=True, reason="no policy is meant for it") for one in versions]
+
+
+def _stored_at(one: Candidate) -> datetime:
+    return one.revisions[-1].stored_at
 
 
 def _newest_first(one: Candidate) -> tuple[tuple[int, str], datetime, str]:
@@ -117,20 +129,21 @@ def _newest_first(one: Candidate) -> tuple[tuple[int, str], datetime, str]:
 def _kept_by_rules(versions: Sequence[Candidate], policy: Policy, now: datetime) -> Mapping[str, list[str]]:
     reasons: dict[str, list[str]] = defaultdict(list)
     for one in versions:
-        reasons[one.version] += _protections(one)
+        if one.is_protected:
+            reasons[one.version] += _protections(one)
     for one in versions if not policy.keeps_by_rule else []:
         reasons[one.version].append("every version is kept")
     for number, one in enumerate(versions[: policy.keep_last], 1):
         reasons[one.version].append(f"number {number} of the last {policy.keep_last}")
-    by_time = sorted(versions, key=lambda one: (one.stored_at, _newest_first(one)), reverse=True)
+    by_time = sorted(versions, key=_stored_at, reverse=True)  # of those stored at once the newest stays first
     for rule in _PERIODS:
         for version, period in _newest_of_each(by_time, rule, getattr(policy, rule)):
             reasons[version].append(f"the newest of {period} ({rule})")
     if policy.within is not None and versions:
         since = min(by_time[0].stored_at, now) - policy.within
-        for one in versions:
-            if one.stored_at >= since:
-                reasons[one.version].append(f"stored within {span(policy.within)} of the newest")
+        reason = f"stored within {span(policy.within)} of the newest"
+        for one in takewhile(lambda one: one.stored_at >= since, by_time):
+            reasons[one.version].append(reason)
     return reasons
 
 
@@ -142,9 +155,10 @@ def _protections(one: Candidate) -> list[str]:
 def _newest_of_each(by_time: Sequence[Candidate], rule: str, count: int) -> list[tuple[str, str]]:
     """Return the versions that were stored last in each of the last ``count`` periods that have any, with their period."""
     found: dict[str, str] = {}
-    for one in by_time:
-        found.setdefault(_PERIODS[rule](one.stored_at), one.version)
-    return [(version, period) for period, version in list(found.items())[:count]]
+    for one in by_time if count else ():
+        if found.setdefault(_PERIODS[rule](one.stored_at), one.version) == one.version and len(found) == count:
+            break
+    return [(version, period) for period, version in found.items()]
 
 
 _PERIODS: Mapping[str, Callable[[datetime], str]] = MappingProxyType(
@@ -173,13 +187,7 @@ def _too_much(versions: Sequence[Candidate], reasons: Mapping[str, list[str]], p
     return found
 
 
-def _verdict(one: Candidate, reasons: Sequence[str], policy: Policy, *, over_size: bool) -> Verdict:
-    if over_size:
-        reason = f"the library's newer versions fill its {policy.max_bytes:,} bytes"
-        return Verdict(one.library_id, one.version, keep=False, reason=reason, revisions=one.revisions)
-    if not reasons:
-        reason = f"no rule keeps it ({', '.join(described(policy))})"
-        return Verdict(one.library_id, one.version, keep=False, reason=reason, revisions=one.revisions)
+def _kept(one: Candidate, reasons: Sequence[str], policy: Policy) -> Verdict:
     return Verdict(one.library_id, one.version, keep=True, reason="; ".join(reasons), revisions=_going(one, policy))
 
 
