@@ -98,9 +98,9 @@ class Service:
 
 
 @contextmanager
-def scratch(*, keep: bool = False) -> Iterator[Path]:
+def scratch(*, keep: bool = False, parent: Path | None = None) -> Iterator[Path]:
     """Make a folder whose name leaves room for a socket's path; nothing that lives in it outlives the block."""
-    folder = Path(tempfile.mkdtemp(prefix="srf-"))
+    folder = Path(tempfile.mkdtemp(prefix="srf-", dir=parent))
     try:
         yield folder
     finally:

@@ -43,6 +43,8 @@ class Sizes:
     """Rows of the job history."""
     history_ms: float = 50.0
     """The most that a question about it may take (p95). A short run goes on beside others, and shows that all of it works."""
+    steps: int = 200_000
+    """Steps of the state machines, of all together."""
     keep: bool = False
     """Leave the data folders, to be looked at."""
 
@@ -65,4 +67,5 @@ SHORT = Sizes(
     cost_least=0.2,
     history=20_000,
     history_ms=1_000.0,
+    steps=60,
 )

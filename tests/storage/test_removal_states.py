@@ -1,4 +1,4 @@
-"""No sequence of stores, cleanups, undos, sweeps, crashes and clocks that jump makes a committed version unreadable.
+"""No sequence of stores, cleanups, undos, sweeps, compressions, crashes and jumping clocks makes a committed version unreadable.
 
 The thorough search: pytest --hypothesis-profile=thorough tests/storage/test_removal_states.py
 """
@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from models.removal import restorable
 from storage.cleanup import Plan, make_plan
+from storage.compress import Compress
 from storage.engine import Engine
 from storage.events import Removed, Restored, read_events
 from storage.index import VersionRecord, read_index
@@ -28,6 +29,7 @@ from storage.read import read_content
 from storage.removal import Removal
 from storage.sweep import Sweep, Swept
 from strongroom.errors import NotFound
+from tests.support.alike import text
 from tests.support.archive import body, check_promises, document, large_body, revisions
 from tests.support.crash import Crash, observed
 from tests.support.scenarios import OPTIONS
@@ -35,6 +37,7 @@ from tests.support.scenarios import OPTIONS
 LIBRARIES = ("/a/b", "/x/文档")
 VERSIONS = ("1.0", "1.1", "2.0rc1", "2.0")
 CONTENTS = [body(n=number) for number in range(5)] + [large_body(3_000, seed=number) for number in range(3)]
+CONTENTS += [text(1, changes, words=400) for changes in ((), (7,), (7, 200))]  # one refers to the other when compressed
 POLICIES = [
     parse_policies({"*": rules}) for rules in ({"keep_last": 1}, {"keep_last": 2, "keep_revisions": 1}, {"max_size": 900})
 ]
@@ -158,6 +161,12 @@ class RemovalStates(RuleBasedStateMachine):
             self.plans[plan_id] = (left, at)
             if not left:
                 del self.plans[plan_id]
+
+    @rule(crash_at=crash_steps)
+    def compress(self, crash_at: int | None) -> None:
+        engine = self.engine
+        work = Compress(engine.folder, engine.database, engine.tree, engine.options.tree, "gzip")
+        self._do(lambda: work.run(self.now()), crash_at, self.model)
 
     @rule()
     def restart(self) -> None:
