@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,9 @@ SETTLED = timedelta(seconds=3)
 
 FURTHEST = 2 * SAFETY
 """Nothing is ever put off for so long: such a time was written before the clock was set back."""
+
+_WITHOUT_ROOM = (_JOB.c.state == "queued") & _JOB.c.due_at.is_(None)
+"""A job that was one too many of its kind (leases.take_leases): it has no message, and needs none before there is room."""
 
 AT_ONCE = 1000
 _DOUBLINGS = 2
@@ -92,6 +95,35 @@ def take_lost(connection: Connection, now: datetime, queue: str, count: int) -> 
     sent = _sent(now) & (_JOB.c.queue == queue)
     query = select(*COLUMNS).where(sent).order_by(_JOB.c.sent_at, _JOB.c.job_id).limit(min(count, AT_ONCE))
     return _taken(connection, query, now)
+
+
+def waiting_with_room(connection: Connection, limits: Mapping[str, int]) -> list[str]:
+    """Return jobs that were one too many of their kind and might begin now: as many as there is room for, those first in line.
+
+    What runs of a kind takes room, and what has a message in a queue. A kind that has no limit any more has room for all.
+    """
+    limited = _JOB.c.kind.in_(list(limits))
+    there = ((_JOB.c.state == "running") | ((_JOB.c.state == "queued") & _JOB.c.due_at.is_not(None))) & limited
+    count = {
+        row[0]: int(row[1]) for row in connection.execute(select(_JOB.c.kind, func.count()).where(there).group_by(_JOB.c.kind))
+    }
+    rooms = [(_JOB.c.kind == kind, limit - count.get(kind, 0)) for kind, limit in limits.items()]
+    return [name for kind, room in [*rooms, (~limited, AT_ONCE)] for name in _first(connection, kind, room)]
+
+
+def _first(connection: Connection, of_kind: ColumnElement[bool], room: int) -> list[str]:
+    if room <= 0:
+        return []
+    query = select(_JOB.c.job_id).where(_WITHOUT_ROOM, of_kind).order_by(_JOB.c.priority, _JOB.c.created_at, _JOB.c.job_id)
+    return list(connection.scalars(query.limit(min(room, AT_ONCE))))
+
+
+def take_waiting(connection: Connection, job_ids: Iterable[str], now: datetime) -> list[JobRow]:
+    """Return those of these jobs that still wait for room, as ``take_due`` does."""
+    parts = in_parts(job_ids)
+    return [
+        row for part in parts for row in _taken(connection, select(*COLUMNS).where(_JOB.c.job_id.in_(part), _WITHOUT_ROOM), now)
+    ]
 
 
 def _taken(connection: Connection, query: Select[Any], now: datetime) -> list[JobRow]:

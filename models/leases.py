@@ -18,9 +18,6 @@ LEASE = timedelta(seconds=10)
 RENEWAL = timedelta(seconds=3)
 """A holder that did not renew for LEASE is taken for frozen. Three renewals may go wrong in between."""
 
-LIMIT_PAUSE = timedelta(seconds=2)
-"""After this a job that was one too many of its kind is sent again."""
-
 Fate = Literal["alive", "dead", "stopped"]
 """What became of a holder. One that was stopped by its operator did not fail: that counts as no attempt."""
 
@@ -40,7 +37,8 @@ def take_leases(
     """Give ``owner`` the lease of each job that is to be done and that nobody living holds, and count one more attempt.
 
     Counting first is what stops a job that kills its worker. Returns the rows of the jobs that are ``owner``'s now. Of a kind
-    in ``limits`` no more than so many run at once; those beyond it stay queued and are sent again after LIMIT_PAUSE.
+    in ``limits`` no more than so many run at once; those beyond it stay queued, without a message, until ``due.take_waiting``
+    takes them: when there is room.
     """
     there = find_jobs(connection, [job.job_id for job in jobs])
     fates = {name: fate(row) if row.state == "running" else "dead" for name, row in there.items() if not row.ended}
@@ -193,7 +191,7 @@ def _within_limits(
 
 
 def _wait_for_room(connection: Connection, job: NewJob, row: JobRow | None, now: datetime) -> None:
-    values = {"due_at": now + LIMIT_PAUSE, "sent_at": now}
+    values = {"due_at": None, "sent_at": None}
     if row is None:
         connection.execute(insert(_JOB), first_row(job, "queued", now) | values)
     else:

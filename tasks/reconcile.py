@@ -13,7 +13,20 @@ from typing import Any
 
 import structlog
 
-from models.due import AT_ONCE, SETTLED, Waiting, count_waiting, is_due, running_jobs, send_later, take_back, take_due, take_lost
+from models.due import (
+    AT_ONCE,
+    SETTLED,
+    Waiting,
+    count_waiting,
+    is_due,
+    running_jobs,
+    send_later,
+    take_back,
+    take_due,
+    take_lost,
+    take_waiting,
+    waiting_with_room,
+)
 from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
 from strongroom.errors import BrokerUnavailable, StorageError
 from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, store_queue
@@ -65,7 +78,25 @@ def run_reconcile(services: Services, clock: Callable[[], float] = time.monotoni
     Raises:
         BrokerUnavailable: nothing can be sent now; what is due stays due.
     """
-    now = datetime.now(UTC)
+    return send_waiting(services) + _reconcile(services, datetime.now(UTC), clock)
+
+
+def send_waiting(services: Services) -> int:
+    """Send jobs that were one too many of their kind, as many as there is room for by now; return how many.
+
+    Raises:
+        BrokerUnavailable: as ``run_reconcile``.
+    """
+    with services.database.read() as connection:
+        names = waiting_with_room(connection, services.limits)
+    if not names:
+        return 0
+    with services.database.write("ledger") as connection:
+        rows = take_waiting(connection, names, datetime.now(UTC))
+    return _send(services, rows)
+
+
+def _reconcile(services: Services, now: datetime, clock: Callable[[], float]) -> int:
     try:
         record_unreadable(services)
     except StorageError as error:  # what cannot be read holds up nothing that can

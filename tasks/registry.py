@@ -23,6 +23,7 @@ from tasks.cleanup import CLEANUP, SWEEP
 from tasks.compress import COMPRESS
 from tasks.jobs import Kind, run_job
 from tasks.prune import PRUNE
+from tasks.reconcile import send_waiting
 from tasks.scrub import SCRUB
 from tasks.services import TASKS, TIDY_TASK, TREE_TASK, Services
 from tasks.store import run_store
@@ -55,6 +56,7 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
     def store(task: Any, /, *more: Any, **fields: Any) -> None:  # a bound task; the message as it came, checked by its contract
         with _coming_again():
             run_store(services(), _message(more, fields), task.request.id)
+        _make_room(services(), "store")
 
     for kind in KINDS:
         _register_kind(app, services, kind)
@@ -77,6 +79,14 @@ def _register_kind(app: Celery, services: Callable[[], Services], kind: Kind[Any
     def run(task: Any, /, *more: Any, **fields: Any) -> None:  # as the message of a store
         with _coming_again():
             run_job(kind, services(), _message(more, fields), task.request.id, partial(_show_in_flower, task))
+        _make_room(services(), kind.name)
+
+
+def _make_room(services: Services, kind: str) -> None:
+    """Send the next job of a kind that has a limit at once. The reconciler would within seconds: a failure here loses nothing."""
+    if kind in services.limits:
+        with suppress(StorageError):
+            send_waiting(services)
 
 
 def _show_in_flower(task: Any, line: str) -> None:

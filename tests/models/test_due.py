@@ -17,6 +17,8 @@ from models.due import (
     take_back,
     take_due,
     take_lost,
+    take_waiting,
+    waiting_with_room,
 )
 from models.leases import Fate, postpone_job, renew_leases, take_leases
 from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
@@ -150,3 +152,24 @@ def test_a_flood_is_sent_in_portions_oldest_first(database: Database) -> None:
     _queue(database, *names, due_at=START)
     assert _due(database, timedelta(0)) == names[:AT_ONCE]
     assert _due(database, timedelta(0)) == names[AT_ONCE:]
+
+
+def _room(database: Database, **limits: int) -> list[str]:
+    with database.read() as connection:
+        return waiting_with_room(connection, limits)
+
+
+def test_what_waits_for_room_is_taken_when_there_is_some_and_never_sent_before(database: Database) -> None:
+    names = [f"job-{number}" for number in range(5)]
+    with database.write() as connection:
+        for priority, name in zip((5, 5, 5, 0, 5), names, strict=True):
+            take_leases(connection, [NewJob(name, "verify", priority=priority)], "a", START, lambda _: "alive", {"verify": 1})
+    assert [_job(database, name).state for name in names] == ["running", *["queued"] * 4]
+    assert _due(database, timedelta(days=1)) == []
+    assert _lost(database, timedelta(days=1), 10, queue="") == [], "it has no message to lose"
+    assert _room(database, verify=1) == []
+    assert _room(database, verify=3) == ["job-3", "job-1"], "the most urgent first"
+    with database.write() as connection:
+        assert [row.job_id for row in take_waiting(connection, ["job-3", "job-0"], START)] == ["job-3"]
+    assert _room(database, verify=2) == [], "its message is on its way, and will take that room"
+    assert _room(database) == ["job-1", "job-2", "job-4"], "without a limit there is room for all"

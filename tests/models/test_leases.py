@@ -11,7 +11,6 @@ import pytest
 from models.database import Database
 from models.leases import (
     LEASE,
-    LIMIT_PAUSE,
     Fate,
     LeaseLost,
     end_job,
@@ -166,7 +165,7 @@ def test_a_renewal_moves_the_counter_of_what_is_held_and_records_progress(databa
 def test_a_kind_above_its_limit_waits(database: Database) -> None:
     assert set(_take(database, "one", "two", limits={"store": 1})) == {"one"}
     waiting = _job(database, "two")
-    assert (waiting.state, waiting.attempts, waiting.due_at) == ("queued", 0, START + LIMIT_PAUSE)
+    assert (waiting.state, waiting.attempts, waiting.due_at, waiting.sent_at) == ("queued", 0, None, None)
     _end(database, _job(database, "one").lease)
     assert set(_take(database, "two", limits={"store": 1})) == {"two"}
 

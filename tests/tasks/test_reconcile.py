@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from models.due import AT_ONCE, PATIENCE, SETTLED
+from models.leases import end_job, take_leases
 from models.ledger import NewJob, queue_jobs
 from models.tables import Job, table_of
 from storage.journal import read_journal
@@ -317,3 +318,32 @@ def test_jobs_taken_along_with_a_lost_one_are_given_back_untried(desk: Desk) -> 
     assert (row.state, row.attempts) == ("queued", 0)
     assert desk.revisions() == []
     assert desk.run(JOB).state == "done"
+
+
+def test_jobs_above_the_limit_of_their_kind_are_sent_when_there_is_room_and_not_before(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(limits={"store": 1})
+    names = [f"job-{number:08}" for number in range(1, 6)]
+    with desk.services.presence.at_work() as owner:
+        with desk.engine.database.write() as connection:
+            lease = take_leases(connection, [NewJob("held", "store")], owner, datetime.now(UTC), lambda _: "alive")["held"].lease
+        for name in names:
+            _aged(desk.stage(name, document(version=name)), 5.0)
+            assert desk.run(name).state == "queued"
+        for _ in range(3):
+            _time_passes(desk, timedelta(minutes=5))
+            assert desk.reconcile() == 0, "they were sent again every two seconds"
+        with desk.engine.database.write() as connection:
+            end_job(connection, lease, "done", datetime.now(UTC))
+    assert desk.reconcile() == 1
+    assert desk.reconcile() == 0, "the one that was sent takes the room"
+    while desk.deliver():
+        desk.reconcile()
+    assert {desk.job(name).state for name in names} == {"done"}
+
+
+def _time_passes(desk: Desk, time: timedelta) -> None:
+    job = table_of(Job)
+    with desk.engine.database.write() as connection:
+        for row in connection.execute(select(job.c.job_id, job.c.due_at, job.c.sent_at)).all():
+            then = {"due_at": row.due_at and row.due_at - time, "sent_at": row.sent_at and row.sent_at - time}
+            connection.execute(update(job).where(job.c.job_id == row.job_id).values(then))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.exceptions import Reject
 
+from models.leases import take_leases
+from models.ledger import NewJob
 from strongroom.errors import CatalogueBusy
 from strongroom.routes import STORE_TASK, VERIFY_TASK
 from tasks import registry
@@ -48,6 +51,20 @@ def test_a_message_without_a_request_id_is_the_job_of_its_own_id(app: Celery, de
     with delivered(app, STORE_TASK, "message-0001") as store:
         store(text=document().decode())
     assert desk.job("message-0001").state == "done"
+
+
+def test_a_job_that_ends_sends_the_next_of_its_kind_at_once_when_that_has_a_limit(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(limits={"verify": 1})
+    app = Celery("test", broker="memory://", set_as_current=False)
+    register_tasks(app, lambda: desk.services)
+    with desk.engine.database.write() as connection:
+        for number, limit in ((1, 0), (2, 0)):
+            job = NewJob(f"verify-{number:04}", "verify", "{}")
+            take_leases(connection, [job], "a", datetime.now(UTC), lambda _: "alive", {"verify": limit})
+    with delivered(app, VERIFY_TASK, "verify-0003") as verify:
+        verify(request_id="verify-0003")
+    assert [(task, arguments) for task, arguments, _ in desk.sent] == [(VERIFY_TASK, {})]
+    assert desk.job("verify-0003").state == "done"
 
 
 @pytest.mark.parametrize("name", [STORE_TASK, VERIFY_TASK])
