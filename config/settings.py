@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     schedule_compress: CronExpression = Field(
         "30 4 * * *", description="When what was stored lately is compressed better, as a cron expression; empty: never."
     )
+    reserve_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Bytes of the disk that jobs leave free, for cleanup and the catalogue; unset: 2 % of it, at most 1 GiB.",
+    )
     history_days: int = Field(90, ge=1, description="Days after which an ended job is removed from the history.")
     history_jobs: int = Field(1_000_000, ge=1, description="Ended jobs that the history keeps, the newest.")
     grace_period_s: int = Field(60, ge=1, description="Seconds a running job may go on after a stop was asked for.")

@@ -49,6 +49,11 @@ def library_bytes(connection: Connection, library_id: str | None) -> int:
     return int(connection.scalar(query if library_id is None else query.where(_LIBRARY.c.library_id == library_id)) or 0)
 
 
+def fast_bytes(connection: Connection) -> int:
+    """Return the stored bytes of all that is encoded as it was on arrival."""
+    return int(connection.scalar(select(func.sum(_OBJECT.c.length)).where(_OBJECT.c.effort == 0)) or 0)
+
+
 def library_contents(connection: Connection, library_id: str, shown: Shown) -> list[Stored]:
     """Return what a library's revisions hold, each content once: versions newest first, in each the newest revision first."""
     columns = _VERSION.c

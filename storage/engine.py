@@ -18,6 +18,7 @@ from storage.accesses import Accesses
 from storage.codecs import encoder_of
 from storage.documents import Limits
 from storage.findings import keep_verification
+from storage.governor import Governor
 from storage.intake import Incoming, tree_path
 from storage.layout import DataFolder
 from storage.paths import LATEST
@@ -48,6 +49,8 @@ class Options:
     """Whether a read that finds damage repairs it on the spot, where a good source exists."""
     fetches: Fetches = field(default_factory=Fetches)
     """Sources of a repair beyond the data folder."""
+    reserve_bytes: int | None = None
+    """What jobs leave free on the disk; None: see storage/governor.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Engine:
         self._reader = Reader(*shared, self.repair, options.mend_reads)
         self.archive = Archive(self.folder, self.database)
         self.accesses = Accesses()
+        self.governor = Governor(folder.root, options.reserve_bytes)
         self._storing = Storing(self.folder, self.database, encoder, self.options.limits)
 
     def create(self) -> Self:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
 from storage.retention import Policy
+from storage.sizes import parse_size
 from strongroom.errors import ConfigurationError
 
 ALL = "all"
 """In place of a policy: every version is kept."""
 
 _SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
-_SIZES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SPAN = re.compile(r"(?:[1-9][0-9]{0,5}[hdwy])+")
-_SIZE = re.compile(r"([1-9][0-9]{0,14})\s?(|B|kB|MB|GB|TB)")
 _COUNTS = tuple(one.name for one in fields(Policy) if one.name not in {"within", "max_bytes"})
+NO_SIZE = "Write bytes as a number, or 500MB, 2GB (1 kB is 1,000 bytes)."
 _MOST = 1_000_000_000
 _LONGEST = timedelta(days=365_000)
 
@@ -36,10 +36,14 @@ class Policies:
 
     def of(self, library_id: str) -> Policy | None:
         """Return the policy of a library; None when all of it is kept."""
-        matching = [pattern for pattern in self.by_pattern if pattern == library_id or fnmatchcase(library_id, pattern)]
-        if not matching:
-            return None
-        return self.by_pattern[max(matching, key=lambda pattern: (pattern == library_id, _exactness(pattern), pattern))]
+        pattern = most_exact(self.by_pattern, library_id)
+        return None if pattern is None else self.by_pattern[pattern]
+
+
+def most_exact(patterns: Iterable[str], library_id: str) -> str | None:
+    """Return which of these patterns holds for a library: the id itself, else the one with the most that is no wildcard."""
+    matching = [pattern for pattern in patterns if pattern == library_id or fnmatchcase(library_id, pattern)]
+    return max(matching, key=lambda pattern: (pattern == library_id, _exactness(pattern), pattern), default=None)
 
 
 def parse_policies(told: Mapping[str, Any], setting: str = "STRONGROOM_RETENTION") -> Policies:
@@ -100,10 +104,10 @@ def _span(value: object, where: str) -> timedelta:
 
 
 def _size(value: object, where: str) -> int:
-    found = _SIZE.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    found = parse_size(value)
     if found is None:
-        raise ConfigurationError(f"{where} is no size.", "Write bytes as a number, or 500MB, 2GB (1 kB is 1,000 bytes).")
-    return int(found[1]) * _SIZES[found[2]]
+        raise ConfigurationError(f"{where} is no size.", NO_SIZE)
+    return found
 
 
 def _exactness(pattern: str) -> int:

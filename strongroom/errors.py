@@ -284,6 +284,16 @@ class DiskFull(Transient):
     default_hint = "Free some space: accepted documents wait in the inbox and are stored then."
 
 
+class NotEnoughSpace(DiskFull):
+    """Too little space is free for what a job is predicted to need. It was not begun; it goes on by itself when there is enough."""
+
+    code = "not_enough_space"
+    default_hint = (
+        "`strongroom cleanup sweep` frees what was removed long ago; docs/how-to/disk-full.md says what else may go. "
+        "The job goes on by itself."
+    )
+
+
 class QueueFull(Transient):
     """More jobs wait already than the service allows. Nothing of this call's next message was staged or sent."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from models.admission import promised_bytes
 from models.leases import take_leases, take_new, tried_jobs
 from models.ledger import JobRow, Lease, NewJob
 from storage.intake import Incoming, incoming
@@ -20,6 +21,7 @@ from strongroom.contracts import DocumentOptions
 from strongroom.errors import PayloadDamaged, StorageError
 from strongroom.inbox import InboxFile
 from strongroom.routes import SHORT_QUEUE
+from tasks.admission import admit, needs_of_store
 from tasks.services import Services
 
 TOGETHER_FILES = 63
@@ -82,11 +84,15 @@ class Accepted:
 
 
 def claim(services: Services, owner: str, job: NewJob) -> JobRow | None:
-    """Count an attempt and take the job's lease; None when it has ended, somebody else does it, or it has to wait."""
+    """Count an attempt and take the job's lease; None when it has ended, somebody else does it, or it has to wait.
+
+    It waits, parked, when too little space is free for what it needs.
+    """
     with services.database.write("ledger") as connection:
         now, fate = datetime.now(UTC), services.presence.fate
         taken = take_leases(connection, [job], owner, now, lambda row: fate(row.owner), services.limits)
-    return taken.get(job.job_id)
+        row = taken.get(job.job_id)
+        return row if row is not None and admit(services, connection, row, now) else None
 
 
 def take_along(services: Services, owner: str, first: Accepted, files: ExitStack) -> dict[Accepted, Lease]:
@@ -99,8 +105,14 @@ def take_along(services: Services, owner: str, first: Accepted, files: ExitStack
     waiting = [files.enter_context(one) for one in _waiting(services, first.path.name, room)]
     if not waiting:
         return {}
+    needs = [needs_of_store(services, one.path.name) for one in waiting]
     with services.database.write("ledger") as connection:
-        jobs = [NewJob(one.job_id, "store", one.path.name, queue=SHORT_QUEUE) for one in waiting]
+        fits = services.engine.governor.fitting(needs, promised_bytes(connection))
+        jobs = [
+            NewJob(one.job_id, "store", one.path.name, queue=SHORT_QUEUE, needs_bytes=needed)
+            for one, needed, there_is_room in zip(waiting, needs, fits, strict=True)
+            if there_is_room
+        ]
         mine = take_new(connection, jobs, owner, datetime.now(UTC))
     return {one: mine[one.job_id] for one in waiting if one.job_id in mine}
 

@@ -12,9 +12,11 @@ from storage.compress import Compress, Progress
 from storage.encodings import Kept
 from storage.engine import Engine
 from storage.footprint import footprint
+from storage.peaks import compress_peak
 from storage.treemode import shown_mode
 from strongroom.numbering import FIRST_CONTRACT
 from tasks.jobs import Kind, Running
+from tasks.services import Services
 
 _TOLD = 1000
 """How many libraries with damage the ledger names."""
@@ -66,4 +68,8 @@ def _subject(message: CompressMessage) -> str:
     return message.library_id or "everything"
 
 
-COMPRESS = Kind("compress", CompressMessage, _subject, _compress)
+def _peak(services: Services, message: CompressMessage) -> int:
+    return compress_peak(services.database, message.library_id)
+
+
+COMPRESS = Kind("compress", CompressMessage, _subject, _compress, _peak)

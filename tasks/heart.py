@@ -17,6 +17,7 @@ import structlog
 
 from models.leases import RENEWAL, renew_leases
 from strongroom.errors import BrokerUnavailable, StorageError
+from tasks.admission import wake_parked
 from tasks.reconcile import run_reconcile, take_back_leases
 from tasks.services import Services
 from tasks.watch import Watch
@@ -87,6 +88,7 @@ class Heart:
             log.warning("a process of this worker was frozen and is replaced", owner=owner)
         if not taken and self._is_done():
             return False
+        wake_parked(self._services)
         sent = run_reconcile(self._services)
         self._done.touch(mode=0o600)
         if sent:

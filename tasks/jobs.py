@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -72,6 +72,8 @@ class Kind(Generic[M]):
     message: type[M]
     subject: Callable[[M], str]
     work: Callable[[Running, M], None]
+    peak: Callable[[Services, M], int] = lambda _services, _message: 0
+    """The most that the job adds to what is on the disk while it runs, in bytes. It begins when that much is free."""
 
 
 def run_job(
@@ -87,7 +89,7 @@ def run_job(
     except InvalidMessage as error:
         refuse_message(services, kind.name, fields, message_id, error)
         return
-    job = _job(kind, message, fields, message_id)
+    job = replace(_job(kind, message, fields, message_id), needs_bytes=in_process(lambda: kind.peak(services, message)))
     with services.presence.at_work() as owner:
         row = in_process(lambda: claim(services, owner, job))
         if row is not None:

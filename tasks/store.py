@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from typing import Any
@@ -21,6 +22,7 @@ from strongroom.contracts import DocumentReceipt
 from strongroom.errors import BrokerUnavailable, InvalidMessage, PayloadDamaged, PayloadMissing, StorageError
 from strongroom.routes import LONG_QUEUE
 from tasks.accepted import SUFFIX, Accepted, claim, take_along
+from tasks.admission import needs_of_store
 from tasks.ending import bring_back, end_stored, fail, hand_back, postpone, worn_out
 from tasks.finish import finish_ended, was_taken_along
 from tasks.messages import accept_message, refuse_message
@@ -58,6 +60,7 @@ def run_store(services: Services, fields: Mapping[str, Any], message_id: str) ->
 
 def _run(services: Services, owner: str, job: NewJob, files: ExitStack) -> None:
     """Count the attempt, then look at the payload: whatever that does to this process has been counted."""
+    job = replace(job, needs_bytes=needs_of_store(services, job.payload))
     row = in_process(lambda: claim(services, owner, job))
     if row is None:
         finish_ended(services, job.job_id, files)

@@ -15,6 +15,7 @@ def make_engine(settings: Settings) -> Engine:
         tree=settings.tree,
         limits=Limits(document_bytes=settings.max_document_bytes),
         mend_reads=settings.repair,
+        reserve_bytes=settings.reserve_bytes,
     )
     return Engine(settings.data_dir, options)
 

@@ -10,7 +10,7 @@ from models.due import SETTLED
 from models.interventions import DISCARDED
 from models.leases import LEASE
 from models.ledger import JobRow, State
-from strongroom.errors import DiskFull, InvalidMessage, MessageTooNew
+from strongroom.errors import DiskFull, InvalidMessage, MessageTooNew, NotEnoughSpace
 from tasks.unreadable import MESSAGE
 from workers.situation import Situation, percent
 
@@ -119,6 +119,7 @@ def _parked(situation: Situation) -> str:
 
 _PARKED = {
     DiskFull.code: ("parked until the disk has room", "tried again"),
+    NotEnoughSpace.code: ("parked until enough space is free", "looked at again"),
     MessageTooNew.code: ("waits for a newer worker", "offered again"),
 }
 

@@ -61,11 +61,15 @@ def _ask(settings: Settings, *, sure: bool) -> None:
 
 
 def _rebuild(settings: Settings, *, shown: bool) -> Rebuilt:
-    from storage.layout import DataFolder  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, which other commands need not pay
+    from storage.governor import Governor  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, which other commands need not pay
+    from storage.layout import DataFolder  # noqa: PLC0415
+    from storage.peaks import rebuild_peak  # noqa: PLC0415
     from storage.rebuild import rebuild as rebuild_catalogue  # noqa: PLC0415
 
+    folder = DataFolder(settings.data_dir)
+    Governor(folder.root, 0).admit(rebuild_peak(folder, settings.catalogue_url))
     with progress_bar("reading indexes", shown=shown) as tick:
-        return rebuild_catalogue(DataFolder(settings.data_dir), settings.catalogue_url, datetime.now(UTC), tick)
+        return rebuild_catalogue(folder, settings.catalogue_url, datetime.now(UTC), tick)
 
 
 def _fields(made: Rebuilt, took_s: float) -> dict[str, object]:

@@ -1,0 +1,66 @@
+"""Admission of jobs: one that there is no room for is parked, and goes on by itself when there is.
+
+Space is promised in the transaction that gives the lease. Whoever reconciles looks every two seconds who may go on: a disk that
+is emptied, or a quota that is raised, is noticed without anybody being told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from models.admission import parked_jobs, promised_bytes, wake_jobs
+from models.leases import postpone_job
+from models.ledger import JobRow
+from storage.governor import store_peak
+from strongroom.contracts import ErrorInfo
+from strongroom.errors import NotEnoughSpace
+from strongroom.result import Problem
+from tasks.services import Services
+
+LOOK_AGAIN = timedelta(minutes=5)
+"""When a parked job is tried in any case, should nobody have seen that there is room."""
+
+
+def admit(services: Services, connection: Connection, row: JobRow, now: datetime) -> bool:
+    """Promise a job what it needs, in the transaction that leased it; park it when that is not free, and return False."""
+    if not row.needs_bytes:
+        return True
+    try:
+        services.engine.governor.admit(row.needs_bytes, promised_bytes(connection, [row.job_id]))
+    except NotEnoughSpace as error:
+        info = ErrorInfo.of(Problem.of(error)).model_dump()
+        postpone_job(connection, row.lease, now + LOOK_AGAIN, info, counted=False)
+        return False
+    return True
+
+
+def needs_of_store(services: Services, payload: str) -> int:
+    """Return the most that storing an accepted file may need; 0 of one that is not there."""
+    try:
+        return store_peak((services.inbox / payload).lstat().st_size)
+    except OSError:  # whoever opens it says what is wrong
+        return 0
+
+
+def wake_parked(services: Services) -> int:
+    """Have those parked jobs be due for which there is room now, the oldest first; return how many."""
+    with services.database.read() as connection:
+        rows = [row for row in parked_jobs(connection) if _code(row) == NotEnoughSpace.code]
+        ready = list(_with_space(services, connection, rows))
+    if not ready:
+        return 0
+    with services.database.write("ledger") as connection:
+        return wake_jobs(connection, ready, datetime.now(UTC))
+
+
+def _with_space(services: Services, connection: Connection, rows: Sequence[JobRow]) -> Iterator[str]:
+    if rows:
+        fits = services.engine.governor.fitting([row.needs_bytes for row in rows], promised_bytes(connection))
+        yield from (row.job_id for row, one in zip(rows, fits, strict=True) if one)
+
+
+def _code(row: JobRow) -> str:
+    return str((row.error or {}).get("code", ""))
