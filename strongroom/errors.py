@@ -320,6 +320,14 @@ class BrokerUnavailable(Transient):
     default_hint = "Start the service (`strongroom up`) or correct STRONGROOM_BROKER_URL, then call again: it is safe to."
 
 
+class TargetUnreachable(Transient):
+    """The place where backups are kept does not answer, or says that it cannot now. It was asked several times."""
+
+    code = "target_unreachable"
+    category = "network"
+    default_hint = "Look at the network and at STRONGROOM_BACKUP_S3_ENDPOINT; the job is tried again by itself."
+
+
 class WaitTimeout(Transient):
     """The job had not finished when the waiting time was over. It still runs."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage.backup.target import PIECE_BYTES, Stored, checked
+from storage.backup.target import PIECE_BYTES, Stored, Target, checked
 from strongroom import durable
 from strongroom.errors import NameTaken, NotFound, StorageError
 
@@ -102,6 +102,10 @@ class LocalTarget:
             durable.step("backup: remove")
             path.unlink()
             durable.fsync_folder(path.parent, "backup")
+
+    def ways(self) -> Sequence[Target]:
+        """Return itself: all files are kept alike."""
+        return (self,)
 
     def tidy(self, before: datetime) -> int:
         """Remove part files that are older."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,6 +60,9 @@ class Target(Protocol):
     def remove(self, name: str) -> None:
         """Remove what is kept under a name. Nothing happens when there is nothing."""
 
+    def ways(self) -> Sequence[Target]:
+        """Return a target for each way in which it keeps things, itself among them: each has to be proven."""
+
     def tidy(self, before: datetime) -> int:
         """Remove what creates that began before then and were killed left unfinished; return how many there were."""
 
@@ -76,12 +79,17 @@ def checked(name: str) -> str:
 
 
 def prove(target: Target, now: datetime) -> None:
-    """Have a target show that it keeps its promises, on a probe that is removed again.
+    """Have a target show that it keeps its promises, on a probe for each of its ways that is removed again.
 
     Raises:
         TargetUnfit: it does not keep one of them; the message says which.
         StorageError: it cannot be reached or refuses to be written to.
     """
+    for one in target.ways():
+        _prove(one, now)
+
+
+def _prove(target: Target, now: datetime) -> None:
     name = f"{_PROBES}{now:%Y%m%dT%H%M%S}-{secrets.token_hex(8)}"
     bytes_ = secrets.token_bytes(3 * 1024 + 1)
     target.create(name, (bytes_[at : at + 1000] for at in range(0, len(bytes_), 1000)))

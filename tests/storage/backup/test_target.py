@@ -18,9 +18,12 @@ from tests.support.faults import faults
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def target(scratch: Path) -> Target:
-    return LocalTarget(scratch / "not yet there" / "backups")
+@pytest.fixture(params=["folder", "s3", "s3 in parts"])
+def target(request: pytest.FixtureRequest, scratch: Path) -> Target:
+    if request.param == "folder":
+        return LocalTarget(scratch / "not yet there" / "backups")
+    made: Target = request.getfixturevalue("bucket")()
+    return made if request.param == "s3" else made.ways()[1]
 
 
 def names(target: Target, prefix: str = "") -> list[str]:
@@ -181,7 +184,8 @@ def test_a_call_that_fails_anywhere_is_said_and_keeps_all_or_nothing(scratch: Pa
     assert number > 6, "hardly anything was made to fail"
 
 
-def test_a_crash_before_the_link_leaves_no_part_file_when_the_process_lives_on(target: Target) -> None:
+def test_a_crash_before_the_link_leaves_no_part_file_when_the_process_lives_on(scratch: Path) -> None:
+    target = LocalTarget(scratch / "backups")
     with crash_at("backup: link"):
         target.create("a", [b"x"])
     assert target.tidy(datetime.now(UTC) + timedelta(minutes=1)) == 0
