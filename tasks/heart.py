@@ -84,7 +84,8 @@ class Heart:
         Returns whether this one sent.
         """
         taken = take_back_leases(self._services, self._watch)
-        for owner in self._services.presence.kill_frozen_siblings():
+        presence = self._services.presence
+        for owner in (*presence.kill_frozen_siblings(), *presence.kill_stopped_siblings()):
             log.warning("a process of this worker was frozen and is replaced", owner=owner)
         if not taken and self._is_done():
             return False

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from models.leases import Fate
-from tasks.procfs import parent_of
+from tasks.procfs import parent_of, state_of
 
 LEAVING = ".leaving"
 FROZEN = ".frozen"
@@ -27,6 +27,9 @@ _FORGOTTEN_AFTER_S = 24 * 3600.0
 
 DENIAL_S = 5.0
 """A process that goes on denies that it is frozen within a second of its heart. That may just have waited for the database."""
+
+STOPPED_S = 15.0
+"""A process that stays stopped so long is killed, whether it holds a lease or not: as long as a lease and DENIAL_S."""
 
 
 def this_process() -> str:
@@ -59,8 +62,12 @@ class Presence:
         self._numbers = count(1)
         self._clock = clock
         self._noted: dict[Path, float] = {}
+        self._stopped: dict[str, float] = {}
+        self._looked = clock()
         self._at_work: dict[str, float] = {}
         self._descriptor = _take(folder / self._lock)
+        with suppress(OSError):  # it is there to be found by its siblings: no reason to fail on a full disk
+            os.pwrite(self._descriptor, f"{process}:{worker}:{self._lock}:0".encode(), 0)
         self._forget_the_dead()
 
     @contextmanager
@@ -119,6 +126,27 @@ class Presence:
                     killed.append(owner)
         return killed
 
+    def kill_stopped_siblings(self) -> list[str]:
+        """Kill processes of this worker's pool that have been stopped (SIGSTOP) for STOPPED_S; return what they are called.
+
+        One that is idle holds no lease that could tell of it, and would keep its slot, and the message in its pipe, for ever.
+        Call it every few seconds. Only where there is /proc.
+        """
+        now = self._clock()
+        if now - self._looked > DENIAL_S:
+            self._stopped.clear()  # this process stood still itself: who knows what was then
+        self._looked = now
+        self._stopped = {owner: self._stopped.get(owner, now) for owner in self._siblings() if _is_stopped(owner)}
+        return [owner for owner, since in self._stopped.items() if now - since >= STOPPED_S and self._kill_sibling(owner)]
+
+    def _siblings(self) -> Iterator[str]:
+        for path in self._folder.iterdir():
+            if self._worker and not path.suffix and path.name != self._lock:
+                with suppress(FileNotFoundError):
+                    owner = path.read_text("utf-8")
+                    if f":{self._worker}:" in owner and _is_held(path):
+                        yield owner
+
     def _kill_sibling(self, owner: str) -> bool:
         pid, worker = (["", "", "", "", *owner.split(":")])[-4:-2]
         if not worker or worker != self._worker or not pid.isdecimal():
@@ -144,6 +172,13 @@ class Presence:
 def new_name() -> str:
     """Return a name that nobody else has, for a worker."""
     return secrets.token_hex(8)
+
+
+def _is_stopped(owner: str) -> bool:
+    pid = (["", *owner.split(":")])[-4]
+    with suppress(OSError):
+        return pid.isdecimal() and state_of(int(pid)) == "T"
+    return False
 
 
 def _is_name(text: str) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,62 @@ def test_only_a_sibling_that_others_call_frozen_is_killed(tmp_path: Path, worker
     accuser.close()
     os.close(read)
     os.close(write)
+
+
+def test_an_idle_sibling_that_stays_stopped_is_killed_and_nobody_else(tmp_path: Path) -> None:
+    """It holds no lease that could tell of it, and would keep its slot for ever."""
+    read, write = os.pipe()
+
+    def idle(worker: str) -> None:
+        presence = Presence(tmp_path, this_process(), worker)
+        os.write(write, b".")
+        signal.pause()
+        presence.close()
+
+    def look() -> None:
+        now = [100.0]
+        presence = Presence(tmp_path, this_process(), "worker1", clock=lambda: now[0])
+        killed = [presence.kill_stopped_siblings()]
+        for pause_s in (4.0, 4.0, 4.0, 2.9, 0.1, 0.1):
+            now[0] += pause_s
+            killed.append(presence.kill_stopped_siblings())
+        now[0] += 100.0
+        os.write(write, repr([[int(one.split(":")[1]) for one in names] for names in killed]).encode())
+
+    stopped, works, other = (_fork(partial(idle, name)) for name in ("worker1", "worker1", "worker2"))
+    assert [os.read(read, 1) for _ in range(3)] == [b"."] * 3
+    for pid in (stopped, other):
+        os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
+    os.waitpid(_fork(look), 0)
+    assert os.read(read, 500).decode() == repr([[], [], [], [], [], [stopped], []])
+    assert os.waitpid(stopped, 0)[1] == signal.SIGKILL
+    for pid in (works, other):
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    os.close(read)
+    os.close(write)
+
+
+def test_who_stood_still_itself_kills_nobody_that_was_stopped_with_it(tmp_path: Path) -> None:
+    now = [100.0]
+    onlooker = Presence(tmp_path, this_process(), "worker1", clock=lambda: now[0])
+
+    def stop() -> None:
+        presence = Presence(tmp_path, this_process(), "worker1")
+        os.kill(os.getpid(), signal.SIGSTOP)
+        presence.close()
+
+    pid = _fork(stop)
+    os.waitpid(pid, os.WUNTRACED)
+    for now[0] in (100.0, 104.0, 1000.0):
+        assert onlooker.kill_stopped_siblings() == []
+        assert len(onlooker._stopped) == 1
+    assert set(onlooker._stopped.values()) == {1000.0}
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    onlooker.close()
 
 
 def test_a_process_that_merely_waited_has_time_to_deny_that_it_is_frozen(tmp_path: Path) -> None:
