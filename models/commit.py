@@ -14,6 +14,7 @@ from models.bulk import Adder
 from models.catalogue import known_places, list_places
 from models.history import CurrentVersion, already_there, current_versions, removed_revisions
 from models.libraries import correct_latest, update_libraries
+from models.names import real_names
 from models.parts import in_parts
 from models.rows import Committed, NewSegment, NewVersion, Place
 from models.tables import Segment, StoredObject, Version, new_version_id, table_of
@@ -56,9 +57,12 @@ def commit_store(connection: Connection, segments: Sequence[NewSegment], version
 
     Raises:
         Outdated: a version relies on a content that the catalogue no longer offers, would be added though the disk does not
-            know of it, or would be a revision older than the one before it or than a removal; or a segment is about to be swept.
+            know of it, or would be a revision older than the one before it or than a removal; or a segment is about to be swept;
+            or a library was renamed meanwhile.
     """
     fresh = {place.content_sha256 for segment in segments for place in segment.places}
+    if real_names(connection, (version.library_id for version in versions)):
+        raise Outdated
     relied_on = {version.content_sha256 for version in versions} - fresh
     if relied_on - known_places(connection, relied_on).keys():
         raise Outdated

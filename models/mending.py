@@ -56,6 +56,16 @@ def holders(connection: Connection, contents: Collection[str]) -> list[Holder]:
     return sorted(found, key=lambda one: (one.library_id, one.version, one.revision))
 
 
+def library_holders(connection: Connection, library_id: str) -> list[Holder]:
+    """Return every revision of a library that is stored, or removed and not purged, by version and number."""
+    found: list[Holder] = []
+    for table, removed in ((_VERSION, False), (_REMOVED, True)):
+        query = select(*(table.c[name] for name in (*_TOLD, *_TOLD_TOO))).where(table.c.library_id == library_id)
+        rows = connection.execute(query.where(_NOT_PURGED) if removed else query)
+        found += [_holder(row, removed=removed) for row in rows]
+    return sorted(found, key=lambda one: (one.version, one.revision))
+
+
 def is_known(connection: Connection, segment_sha256: str) -> bool:
     """Whether the catalogue has a segment and does not want to be rid of it."""
     query = select(_SEGMENT.c.segment_sha256).where(_SEGMENT.c.segment_sha256 == segment_sha256, ~_SEGMENT.c.condemned)

@@ -15,9 +15,9 @@ from models.database import Database
 from models.parts import in_parts
 from models.rows import LIBRARY_FACTS, Place
 from models.tables import Library, Segment, StoredObject, Version, table_of
-from models.upkeep_tables import Audit, Label, Pin, RemovedVersion
+from models.upkeep_tables import Alias, Audit, Label, Pin, RemovedVersion
 
-MADE_ANEW: tuple[type[SQLModel], ...] = (Label, Pin, RemovedVersion, Version, Library, StoredObject, Segment)
+MADE_ANEW: tuple[type[SQLModel], ...] = (Alias, Label, Pin, RemovedVersion, Version, Library, StoredObject, Segment)
 """What the disk tells, in an order in which it may be deleted."""
 
 _SEGMENT, _OBJECT = table_of(Segment), table_of(StoredObject)
@@ -34,6 +34,7 @@ VERSIONS = Adder(Version, *VERSION_COLUMNS)
 REMOVED = Adder(RemovedVersion, *VERSION_COLUMNS, "removed_at", "removed_by", "why", "plan_id", "purged_at")
 PINS = Adder(Pin, "library_id", "version", "at", "by", "why")
 LABELS = Adder(Label, "library_id", "label", "version", "at", "by", "why")
+ALIASES = Adder(Alias, "alias", "library_id", "at", "by", "why", "in_tree")
 AUDITS = Adder(Audit, "at", "by", "action", "library_id", "version", "why", "details")
 
 

@@ -82,6 +82,19 @@ class Label(SQLModel, table=True):
     why: str = Field("", sa_type=TEXT)
 
 
+class Alias(SQLModel, table=True):
+    """Another name of a library. ``library_id`` is empty when it is none any more and the tree may still show it."""
+
+    __tablename__ = "alias"
+
+    alias: str = Field(primary_key=True, sa_type=TEXT)
+    library_id: str = Field(index=True, sa_type=TEXT)
+    at: datetime = Field(sa_type=TIME)
+    by: str = Field(sa_type=TEXT)
+    why: str = Field("", sa_type=TEXT)
+    in_tree: bool = False
+
+
 class Audit(SQLModel, table=True):
     """A change that a person or a policy made to what is stored. ``by`` is such as person:NAME, schedule or producer:NAME."""
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from models.catalogue import list_versions
+from models.names import real_name
 from models.rows import StoredVersion
 from storage.diff.compare import Diff, diff
 from storage.engine import Engine
@@ -65,7 +66,7 @@ def find_revision(engine: Engine, library_id: str, name: str) -> StoredVersion:
     version = engine.find(library_id).version if revision["version"] == LATEST else revision["version"]
     number = int(revision["revision"])
     with engine.database.read() as connection:
-        for one in list_versions(connection, library_id, version, history=True):
+        for one in list_versions(connection, real_name(connection, library_id), version, history=True):
             if one.revision == number:
                 return one
     raise NotFound(f"{library_id} {version} has no revision {number}.", f"`strongroom history {library_id}` lists them.")

@@ -13,12 +13,12 @@ from typing import Self
 from models.catalogue import find_place, find_version, list_libraries, list_versions, totals, unshown
 from models.database import Database
 from models.migrate import check_revision, upgrade
+from models.names import real_name
 from models.rows import LibraryRow, StoredVersion
 from storage.accesses import Accesses
 from storage.codecs import encoder_of
 from storage.documents import Limits
 from storage.findings import keep_verification
-from storage.governor import Governor
 from storage.intake import Incoming, tree_path
 from storage.layout import DataFolder
 from storage.paths import LATEST
@@ -49,8 +49,6 @@ class Options:
     """Whether a read that finds damage repairs it on the spot, where a good source exists."""
     fetches: Fetches = field(default_factory=Fetches)
     """Sources of a repair beyond the data folder."""
-    reserve_bytes: int | None = None
-    """What jobs leave free on the disk; None: see storage/governor.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,6 @@ class Engine:
         self._reader = Reader(*shared, self.repair, options.mend_reads)
         self.archive = Archive(self.folder, self.database)
         self.accesses = Accesses()
-        self.governor = Governor(folder.root, options.reserve_bytes)
         self._storing = Storing(self.folder, self.database, encoder, self.options.limits)
 
     def create(self) -> Self:
@@ -146,13 +143,13 @@ class Engine:
     def rollback(self, library_id: str, version: str, actor: Actor, to: int | None = None) -> Rollback:
         """Go back to an older state, and show it in the tree; see ``storage.rollback.rollback``."""
         done = rollback(self.archive, library_id, version, actor, to)
-        self._show({tree_path(library_id, done.version)})
+        self._show({tree_path(done.library_id, done.version)})
         return done
 
     def follow_newest(self, library_id: str, actor: Actor) -> Changed:
         """Have ``latest`` mean the newest version again, in the tree too; see ``storage.rollback.follow_newest``."""
         done = follow_newest(self.archive, library_id, actor)
-        self._show({tree_path(library_id, done.version)})
+        self._show({tree_path(done.library_id, done.version)})
         return done
 
     def find(self, library_id: str, version: str | None = None) -> StoredVersion:
@@ -164,9 +161,17 @@ class Engine:
         path = None if version in {None, LATEST} else tree_path(library_id, str(version))
         with self.database.read() as connection:
             found = find_version(connection, library_id, path)
+            real = library_id if found is not None else real_name(connection, library_id)
+        if real != library_id:
+            return self.find(real, version)
         if found is None:
             raise NotFound(f"{library_id} {version or ''}".strip() + " is not stored.")
         return found
+
+    def real_name(self, library_id: str) -> str:
+        """Return the id of the library that a name means: itself, unless it is an alias."""
+        with self.database.read() as connection:
+            return real_name(connection, library_id)
 
     def read(self, library_id: str, version: str | None = None) -> bytes:
         """Return a document's plain bytes as they came in, verified. What is damaged is repaired first where that can be.
@@ -194,7 +199,7 @@ class Engine:
     def versions(self, library_id: str | None = None) -> list[StoredVersion]:
         """Return the current versions, libraries by name, versions newest first."""
         with self.database.read() as connection:
-            return list(list_versions(connection, library_id))
+            return list(list_versions(connection, library_id and real_name(connection, library_id)))
 
     def libraries(self) -> list[LibraryRow]:
         """Return the libraries by name."""
@@ -225,4 +230,4 @@ class Engine:
     def _subject(self, library_id: str | None, version: str | None) -> tuple[str | None, str | None]:
         if library_id is not None and version == LATEST:
             version = self.find(library_id).version
-        return library_id, version
+        return library_id and self.real_name(library_id), version

@@ -118,8 +118,48 @@ class RolledBack:
     why: str = ""
 
 
-Event = Void | Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack
-_KINDS: tuple[type[Event], ...] = (Void, Removed, Restored, Pinned, Unpinned, Labelled, LatestHeld, RolledBack)
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """The library is called ``to`` from now on; all that was told of it before is of that one. Its old id becomes an alias."""
+
+    key: ClassVar[str] = "renamed"
+    library_id: str
+    to: str
+    at: datetime
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Aliased:
+    """The name ``alias`` means this library, too."""
+
+    key: ClassVar[str] = "aliased"
+    library_id: str
+    alias: str
+    at: datetime
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unaliased:
+    """It does no longer."""
+
+    key: ClassVar[str] = "unaliased"
+    library_id: str
+    alias: str
+    at: datetime
+    by: str
+    why: str = ""
+
+
+Naming = Renamed | Aliased | Unaliased
+Event = Void | Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Naming
+_KINDS: tuple[type[Event], ...] = (
+    *(Void, Removed, Restored, Pinned, Unpinned, Labelled, LatestHeld, RolledBack),
+    *(Renamed, Aliased, Unaliased),
+)
 _KIND_OF = {kind.key: kind for kind in _KINDS}
 _TIMES = ("at", "stored_at", "to_stored_at")
 

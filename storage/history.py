@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from models.chronicle import RevisionTold, list_revisions
 from models.curation import AuditRow, Held, LabelRow, PinRow, find_held, list_audit, list_labels, list_pins
 from models.database import Database
+from models.names import list_aliases, real_name
 from storage.paths import LATEST
 from strongroom.errors import NotFound
 
@@ -40,6 +41,7 @@ def read_history(database: Database, library_id: str, version: str | None = None
         NotFound: there is no such library, or never was such a version.
     """
     with database.read() as connection:
+        library_id = real_name(connection, library_id)
         held = find_held(connection, library_id)
         if held is None:
             raise NotFound(f"{library_id} is not stored.")
@@ -49,12 +51,14 @@ def read_history(database: Database, library_id: str, version: str | None = None
             raise NotFound(f"{library_id} {name or ''}".strip() + " is not stored, and nothing is known of it.")
         pins = {one.version: one for one in list_pins(connection, library_id)}
         labels = list_labels(connection, library_id)
-        trail = tuple(list_audit(connection, library_id, name, limit))
+        trail = list_audit(connection, library_id, name, limit)
+        for former in list_aliases(connection, library_id):  # what was done while it was called so
+            trail += list_audit(connection, former.alias, name, limit)
     by_version: dict[str, list[RevisionTold]] = defaultdict(list)
     for one in revisions:
         by_version[one.version].append(one)
     versions = tuple(_version(name, told, held, pins.get(name), labels) for name, told in by_version.items())
-    return History(library_id, held, versions, trail)
+    return History(library_id, held, versions, tuple(sorted(trail, key=lambda one: one.at, reverse=True)[:limit]))
 
 
 def _version(name: str, told: list[RevisionTold], held: Held, pin: PinRow | None, labels: list[LabelRow]) -> VersionHistory:

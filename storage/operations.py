@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from models.catalogue import list_libraries as rows_of_libraries
+from models.names import real_name
 from models.rows import LibraryRow
 from storage.deposits import Content, Deposit
 from storage.info import StorageStats, VersionInfo, library_stats, total_stats
@@ -135,7 +136,7 @@ def get_library(room: Room, library_id: str) -> LibraryRow:
         NotFound: no such library.
     """
     with room.engine.database.read() as connection:
-        found = next(rows_of_libraries(connection, [library_id]), None)
+        found = next(rows_of_libraries(connection, [real_name(connection, library_id)]), None)
     if found is None:
         raise NotFound(f"{library_id} is not stored.")
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from models.rows import Committed, NewVersion
 from storage.index import VersionRecord
-from storage.intake import Checked, Incoming, Named
+from storage.intake import Checked, Incoming, Named, tree_path
 from strongroom.contracts import DocumentReceipt, ErrorInfo
 from strongroom.errors import StorageError, VersionExists
 from strongroom.result import Problem
@@ -43,6 +43,11 @@ class Outcome:
     def named(self) -> Named:
         """Which version it is. Only for a document that passed the check."""
         return self.known.named
+
+    def rename(self, library_id: str) -> None:
+        """Have it be of this library, which is what its name means."""
+        path = tree_path(library_id, self.named.version)
+        self.checked = replace(self.known, named=replace(self.named, library_id=library_id, file_path=path))
 
     def let_go(self) -> None:
         """Drop the plain bytes, which are written now."""

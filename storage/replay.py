@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from models.names import AliasRow
 from models.rows import LIBRARY_FACTS
 from storage.events import Event, Labelled, LatestHeld, Pinned, Removed, Restored, Unpinned, Void
 from storage.index import VersionRecord
+from storage.naming import Names, under_todays_names
 from storage.ordering import order_of
 
 Order = tuple[int, str, datetime]
@@ -77,6 +79,7 @@ class Replayed:
     pins: dict[tuple[str, str], Pinned] = field(default_factory=dict)
     labels: dict[tuple[str, str], Labelled] = field(default_factory=dict)
     lost: list[Removed] = field(default_factory=list)
+    aliases: list[AliasRow] = field(default_factory=list)
 
     def told(self) -> Iterator[Library]:
         """Yield the libraries by name, but not those of which nothing but removals is known."""
@@ -104,8 +107,12 @@ class _Replay:
 
     def run(self, records: Iterable[VersionRecord], events: Sequence[Event]) -> Replayed:
         void = {(one.library_id, one.version, one.stored_at) for one in events if isinstance(one, Void)}
+        valid = [one for one in records if (one.library_id, one.version, one.stored_at) not in void]
+        names = Names(events)
+        valid, events = under_todays_names(names, valid, events)
+        self._found.aliases = names.aliases()
         timeline: list[tuple[datetime, VersionRecord | Removed | Restored | LatestHeld | _Number]] = [
-            (one.stored_at, one) for one in records if (one.library_id, one.version, one.stored_at) not in void
+            (one.stored_at, one) for one in valid
         ]
         timeline += [(one.at, one) for one in events if isinstance(one, Removed | Restored | LatestHeld)]
         timeline += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple
 from datetime import datetime
 from itertools import groupby
 
@@ -21,6 +22,7 @@ from storage.remembered import Remembered
 from storage.replay import Library, Replayed, Revision
 from storage.trail import audit_row
 from storage.treecheck import is_in_tree
+from storage.treenames import is_linked
 
 Sizes = Mapping[str, tuple[int, int]]
 """Plain and stored bytes of each content that has a place."""
@@ -43,6 +45,7 @@ class ReplayedRows:
         rows.PINS.add(connection, ((one.library_id, one.version, one.at, one.by, one.why) for one in pins))
         labelled = ((one.library_id, one.label, one.version, one.at, one.by, one.why) for one in labels)
         rows.LABELS.add(connection, labelled)
+        rows.ALIASES.add(connection, ((*astuple(one), is_linked(self._folder, one)) for one in self._replayed.aliases))
 
     def _library(self, one: Library) -> Row:
         plain, stored, count = 0, 0, 0

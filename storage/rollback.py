@@ -11,6 +11,7 @@ from models.catalogue import list_versions
 from models.commit import Outdated, commit_store
 from models.curation import Held, find_held, hold_latest
 from models.history import removed_revisions
+from models.names import real_name
 from models.rows import NewVersion, StoredVersion
 from storage.events import LatestHeld, RolledBack
 from storage.index import VersionRecord
@@ -65,6 +66,7 @@ def follow_newest(archive: Archive, library_id: str, actor: Actor) -> Changed:
         NotFound: no such library.
     """
     with archive.database.write() as connection:
+        library_id = real_name(connection, library_id)
         held = _held(connection, library_id)
         if not held.by_hand:
             return Changed(library_id, held.version, changed=False)
@@ -132,6 +134,7 @@ def _hold(archive: Archive, connection: Connection, library_id: str, version: st
 
 
 def _plan(connection: Connection, library_id: str, version: str, to: int | None) -> _Plan:
+    library_id = real_name(connection, library_id)
     held = _held(connection, library_id)
     name = held.version if version == LATEST else version
     revisions = sorted(list_versions(connection, library_id, name, history=True), key=lambda one: -one.revision)

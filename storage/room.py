@@ -111,7 +111,7 @@ class Room:
 
     def path_of(self, library_id: str, version: str) -> Path:
         """Return the file that other programs read: the tree's; the segment that holds the version when the tree has none."""
-        path = self.engine.folder.root / tree_path(library_id, version)
+        path = self.engine.folder.root / tree_path(self.engine.real_name(library_id), version)
         for shown in (path, path.with_name(DOCUMENT_ZSTD)):
             if shown.exists():
                 return shown

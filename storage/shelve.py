@@ -31,13 +31,14 @@ def shelve(folder: DataFolder) -> int:
 
 def _exchange_for_link(generation: Path, shelf: Path) -> bool:
     shelf.symlink_to(os.path.relpath(shelf, generation.parent))
-    if _exchange(generation, shelf):
+    if exchange(generation, shelf):
         return True
     shelf.unlink()
     return False
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def exchange(one: Path, other: Path) -> bool:
+    """Have two paths change places in one step; return False where the system cannot do that."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False

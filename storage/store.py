@@ -19,6 +19,7 @@ from models.commit import Outdated, commit_store
 from models.database import Database
 from models.history import already_there, current_versions, removed_revisions
 from models.leases import LeaseLost
+from models.names import real_names
 from models.rows import NewSegment, NewVersion
 from storage.codecs import Encoder
 from storage.documents import Limits
@@ -80,6 +81,7 @@ class Storing:
             except LeaseLost:
                 append_journal(self._journal, [_void(one) for one in outcomes if one.error is None])
                 raise
+            self._void_renamed(outcomes)
             finish_condemned(self._folder, self._database, datetime.now(UTC))  # else the same bytes would be refused again
         raise CatalogueBusy("What the documents share with others is being swept, again and again.")
 
@@ -110,6 +112,8 @@ class Storing:
         """
         sound = [one for one in outcomes if one.error is None]
         with self._database.write() as connection:
+            if real_names(connection, {one.named.library_id for one in sound}):
+                raise Outdated
             void = _put_behind(sound, _last_changes(connection, {one.named.file_path for one in sound}))
             there = already_there(connection, [(one.named.file_path, one.known.content_sha256) for one in sound])
             news = [one.record() for index, one in enumerate(sound) if index not in there]
@@ -118,6 +122,15 @@ class Storing:
             return self._add(
                 connection, outcomes, writing.batch.segments, [one.new_version(recorded=True) for one in sound], record
             )
+
+    def _void_renamed(self, outcomes: Sequence[Outcome]) -> None:
+        """Have the disk say that what it was told under the old name of a library was never stored: it is stored anew."""
+        sound = [one for one in outcomes if one.error is None]
+        with self._database.read() as connection:
+            names = real_names(connection, {one.named.library_id for one in sound})
+        void = [_void(one) for one in sound if one.named.library_id in names]
+        if void:
+            append_journal(self._journal, void)
 
     def _add(
         self,

@@ -65,7 +65,7 @@ def audit_row(event: Event) -> AuditRow:
     assert not isinstance(event, Void)  # nobody did it
     named = {field.name: getattr(event, field.name) for field in fields(event)}
     details = {name: _plain(value) for name, value in named.items() if name not in _COLUMNS and value != ""}
-    return AuditRow(event.at, event.by, event.key, event.library_id, event.version or "", event.why, details)
+    return AuditRow(event.at, event.by, event.key, event.library_id, named.get("version") or "", event.why, details)
 
 
 def _plain(value: object) -> Any:  # JSON

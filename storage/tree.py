@@ -24,6 +24,7 @@ from storage.generation import as_json, library_metadata, write_generation
 from storage.layout import DataFolder
 from storage.paths import LATEST, encode_component
 from storage.tidy import mark_superseded
+from storage.treenames import link_aliases, unlink_former
 from storage.treesync import GENERATIONS, sync_file_system, sync_folders
 from strongroom import durable
 from strongroom.errors import IntegrityError
@@ -60,6 +61,9 @@ class Tree:
                 done = self.show(versions)
                 shown += len(done)
                 passed_over |= {one.version_id for one in versions} - done
+        follow = unlink_former if self._mode == "none" else link_aliases
+        with durable.os_errors("cannot write the tree"), self._lock("tree.switch.lock", wait=True):
+            follow(self._folder, self._database)
         return shown
 
     def show(self, versions: Sequence[StoredVersion]) -> set[str]:
@@ -123,6 +127,7 @@ class Tree:
     def _switch_all(self, versions: Sequence[StoredVersion], made: Sequence[tuple[StoredVersion, Path]]) -> None:
         sync_file_system(self._folder.documentation)
         with self._lock("tree.switch.lock", wait=True):
+            unlink_former(self._folder, self._database)
             # What another process committed and showed meanwhile must not be switched back.
             with self._database.read() as connection:
                 current = still_current(connection, (one.version_id for one, _ in made))

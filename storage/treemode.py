@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.catalogue import forget_tree
 from models.database import Database
+from models.names import unlink_all
 from storage.layout import DataFolder
 from storage.tidy import mark_superseded
 from storage.tree import MODES, Mode
@@ -34,6 +35,7 @@ def adopt_mode(folder: DataFolder, database: Database, mode: Mode) -> None:
         _step_aside(folder)
         with database.write("tree") as connection:
             forget_tree(connection)
+            unlink_all(connection)
     mark.write_text(mode, encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ import orjson
 from models.catalogue import list_libraries, list_versions
 from models.database import Database
 from models.findings import Observation
+from models.names import list_aliases, unlinked_aliases
 from models.removal import still_shown
 from models.rows import StoredVersion
 from storage.generation import CHECKSUM, METADATA
@@ -27,6 +28,7 @@ def survey_tree(folder: DataFolder, database: Database, mode: Mode) -> Iterator[
     """Yield what the tree lacks, shows wrongly or too much."""
     with database.read() as connection:
         libraries = [(one.library_id, one.latest_version) for one in list_libraries(connection)]
+        named = {encode_component(one.alias) for one in (*list_aliases(connection), *unlinked_aliases(connection))}
         going = {Path(path).parent for _, _, path in still_shown(connection, _MANY)}
     for library_id, latest in libraries:
         with database.read() as connection:
@@ -34,7 +36,7 @@ def survey_tree(folder: DataFolder, database: Database, mode: Mode) -> Iterator[
         for one in _library(folder, library_id, latest, versions, mode):
             if one.code != "tree_extra" or Path(one.path) not in going:
                 yield one
-    yield from _unknown_libraries(folder, {encode_component(library_id) for library_id, _ in libraries})
+    yield from _unknown_libraries(folder, {encode_component(library_id) for library_id, _ in libraries} | named)
 
 
 def _library(

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from models.catalogue import find_version
 from models.curation import LabelRow, PinRow, drop_label, drop_pin, list_labels, list_pins, put_label, put_pin
+from models.names import real_name
 from models.rows import StoredVersion
 from storage.events import Labelled, Pinned, Unpinned
 from storage.intake import tree_path
@@ -32,6 +33,7 @@ def pin(archive: Archive, library_id: str, version: str, actor: Actor) -> Change
         NotFound: it is not stored.
     """
     with archive.database.write() as connection:
+        library_id = real_name(connection, library_id)
         name = _stored(connection, library_id, version).version
         if list_pins(connection, library_id, name):
             return Changed(library_id, name, changed=False)
@@ -48,6 +50,7 @@ def unpin(archive: Archive, library_id: str, version: str, actor: Actor) -> Chan
         NotFound: it is neither pinned nor stored.
     """
     with archive.database.write() as connection:
+        library_id = real_name(connection, library_id)
         if not list_pins(connection, library_id, version):
             version = _stored(connection, library_id, version).version
         if not list_pins(connection, library_id, version):
@@ -67,6 +70,7 @@ def label(archive: Archive, library_id: str, label: str, version: str | None, ac
     """
     check_identifier(label, "label")
     with archive.database.write() as connection:
+        library_id = real_name(connection, library_id)
         name = None if version is None else _stored(connection, library_id, version).version
         before = next((one.version for one in list_labels(connection, library_id) if one.label == label), None)
         if before is None and name is None:

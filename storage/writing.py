@@ -10,6 +10,7 @@ from functools import partial
 from models.catalogue import known_places
 from models.database import Database
 from models.history import current_versions
+from models.names import real_names
 from models.rows import Place
 from storage.batch import SegmentBatch
 from storage.codecs import Encoder
@@ -84,6 +85,7 @@ class Writing:
             if one.incoming.claimed_bytes <= self._means.limits.whole_bytes:
                 self._check(one)
         passed = [one for one in group if one.checked is not None]
+        self._resolve(passed)
         self._refuse(passed)
         sound = [one for one in passed if one.error is None]
         self._look_up({one.known.content_sha256 for one in sound})
@@ -111,6 +113,14 @@ class Writing:
         except DOCUMENT_FAULTS as error:
             outcome.error = error
 
+    def _resolve(self, outcomes: Sequence[Outcome]) -> None:
+        """Have documents that name an alias be of the library that it means."""
+        with self._means.database.read() as connection:
+            names = real_names(connection, {one.named.library_id for one in outcomes})
+        for one in outcomes if names else ():
+            if one.named.library_id in names:
+                one.rename(names[one.named.library_id])
+
     def _refuse(self, outcomes: Iterable[Outcome]) -> None:
         """Refuse documents that are not to be added beside other content, before anything of them is written."""
         careful = [one for one in outcomes if one.refuses_other]
@@ -128,6 +138,7 @@ class Writing:
         writer = SegmentWriter(self._means.folder)
         try:
             outcome.checked = check_large(outcome.incoming, self._means.limits, self._means.encoder, writer)
+            self._resolve([outcome])
             self._refuse([outcome])
             if outcome.error is not None:
                 return

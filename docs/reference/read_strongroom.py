@@ -4,7 +4,6 @@ import hashlib
 import json
 import sys
 import zlib
-from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ def read_object(place):
         with place["segment"].open("rb") as file:
             file.seek(place["offset"])
             plain = zlib.decompress(file.read(place["length"]), 31) if place["codec"] == "gzip" else file.read(place["length"])
-        plain = import_module("compression.zstd").decompress(plain) if place["codec"] == "zstd" else plain
+        plain = __import__("compression.zstd").zstd.decompress(plain) if place["codec"] == "zstd" else plain
     except (OSError, EOFError, zlib.error, ImportError):
         return None
     return plain if hashlib.sha256(plain).hexdigest() == place["content_sha256"] else None
@@ -27,31 +26,32 @@ faults = [f"the journal: line {n}" for n, after in enumerate(lines[1:], 1) if no
 for segment in sorted({path.with_suffix("") for path in data.glob("segments/??/*")}):
     try:
         body, _, last = segment.with_suffix(".index").read_bytes()[:-1].rpartition(b"\n")
-        if json.loads(last)["index_sha256"] != hashlib.sha256(body + b"\n").hexdigest():
-            raise ValueError("it does not hash to the digest in its last line")
+        assert json.loads(last)["index_sha256"] == hashlib.sha256(body + b"\n").hexdigest(), "it does not hash to its last line"
         lines += [json.loads(line) | {"segment": segment} for line in body.split(b"\n")]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, AssertionError) as error:
         faults.append(f"the index of {segment}: {error}")
-for line in (line for line in lines if "object" in line):
-    places.setdefault(line["object"]["content_sha256"], []).append(line["object"] | {"segment": line["segment"]})
+[places.setdefault(line["object"]["content_sha256"], []).append(line["object"] | line) for line in lines if "object" in line]
 void = {tuple(map(line["void"].get, key)) for line in lines if "void" in line}
-held = {line["latest"]["library_id"]: line["latest"]["version"] for line in lines if "latest" in line}
-told = [(kind, line[kind]) for line in lines for kind in ("version", "removed", "restored") if kind in line]
+moves, held, kinds = [line["renamed"] for line in lines if "renamed" in line], {}, "version removed restored latest erased"
+told = [(kind, of) for line in lines for kind, of in line.items() if kind in kinds and tuple(map(of.get, key)) not in void]
 told += [("number", one | {"at": one["stored_at"]}) for kind, one in told if kind == "removed"]
-for kind, one in sorted(told, key=lambda event: event[1].get("at", event[1]["stored_at"])):
+for kind, one in sorted(told, key=lambda event: event[1].get("at") or event[1]["stored_at"]):
     library, version, time = map(one.get, key)
+    for move in moves:
+        library = move["to"] if library == move["library_id"] and move["at"] > one.get("at", time) else library
+    held[library] = version if kind == "latest" else held.get(library)
+    [versions.pop(gone) for gone in [*versions] if kind == "erased" and gone[0] == library and version in (None, gone[1])]
     history = versions.setdefault((library, version), [])
+    [old.update(kind=kind) for old in history if time in old["times"] and kind in ("removed", "restored")]
     live = [old for old in history if old["kind"] != "removed"][-1:]
     if kind == "number":
         history.append({"kind": "removed", "times": [], "number": one["revision"]})
-    elif kind != "version":
-        [old.update(kind=kind) for old in history if time in old["times"]]
-    elif live and (live[0]["content_sha256"] == one["content_sha256"] or one.get("refuse_other")):
+    elif kind == "version" and live and (live[0]["content_sha256"] == one["content_sha256"] or one.get("refuse_other")):
         live[0]["times"].append(time)
-    elif (library, version, time) not in void:
+    elif kind == "version":
         history.append(one | {"kind": kind, "times": [time], "number": max((old["number"] for old in history), default=0) + 1})
-for one in (one for history in versions.values() for one in history if one["kind"] != "removed"):
-    library, version, number, content = map(one.get, ("library_id", "version", "number", "content_sha256"))
+for (library, version), one in ((of, one) for of, old in versions.items() for one in old if one["kind"] != "removed"):
+    number, content = one["number"], one["content_sha256"]
     print(library, version, number, content, *["latest by hand"] * (held.get(library) == version), sep="\t")
     if not (plain := next(filter(None, map(read_object, places.get(content, []))), None)):
         faults.append(f"{library} {version}, revision {number}: no good {content} (zstd needs Python 3.14; zstd -d --patch-from)")

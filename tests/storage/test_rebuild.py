@@ -48,6 +48,7 @@ TABLES = {
     " reference_sha256, reference_offset, reference_length, effort",
     "pin": "*",
     "label": "*",
+    "alias": "alias, library_id, at, by, why, in_tree",
     "audit": "at, by, action, library_id, version, why, details",
 }
 """The columns that the disk tells. Ids are random; when a segment was written, and what the tree shows, is found anew."""

@@ -193,7 +193,7 @@ def _make_plan(engine: Engine, policies: Policies, library: str | None, *, shown
     from storage.cleanup import make_plan  # noqa: PLC0415 - see output.engine_on
 
     with progress_bar("planning", shown=shown) as tick:
-        return make_plan(engine.database, policies, datetime.now(UTC), library, tick)
+        return make_plan(engine.database, policies, datetime.now(UTC), library and engine.real_name(library), tick)
 
 
 def _apply(engine: Engine, plan: Plan, grace_hours: int, *, as_json: bool) -> None:

@@ -69,6 +69,7 @@ def compress(
         raise typer.BadParameter("Name a library, or all of them by --all.")
     with reported(as_json=as_json), engine_on(data) as engine:
         settings = settings_of(data)
+        library = library and engine.real_name(library)
         if advice:
             _advise(engine, settings, library, as_json=as_json)
             return
@@ -80,10 +81,8 @@ def compress(
 
 
 def _here(engine: Engine, settings: Settings, library: str | None, *, shown: bool) -> dict[str, Any]:  # JSON
-    from storage.peaks import compress_peak  # noqa: PLC0415 - see output.engine_on
-    from tasks.compress import compress_folder  # noqa: PLC0415 - the same
+    from tasks.compress import compress_folder  # noqa: PLC0415 - see output.engine_on
 
-    engine.governor.admit(compress_peak(engine.database, library))
     with progress_bar("compressing", DownloadColumn(), shown=shown) as tick:
         return {"job_id": None, **compress_folder(engine, library, settings.compress_newest, tick)}
 
