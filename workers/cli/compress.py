@@ -81,8 +81,10 @@ def compress(
 
 
 def _here(engine: Engine, settings: Settings, library: str | None, *, shown: bool) -> dict[str, Any]:  # JSON
-    from tasks.compress import compress_folder  # noqa: PLC0415 - see output.engine_on
+    from storage.peaks import compress_peak  # noqa: PLC0415 - see output.engine_on
+    from tasks.compress import compress_folder  # noqa: PLC0415 - the same
 
+    engine.governor.admit(compress_peak(engine.database, library))
     with progress_bar("compressing", DownloadColumn(), shown=shown) as tick:
         return {"job_id": None, **compress_folder(engine, library, settings.compress_newest, tick)}
 
