@@ -218,7 +218,8 @@ class Client:
         """Tell the broker now of what was accepted while it was down; answer how many messages that were.
 
         With an inbox nothing depends on it: the workers find what lies there. With an outbox, a client that lives does it by
-        itself in the background. When the broker is still down: ``Err(broker_unavailable)``, and everything stays.
+        itself in the background. When the broker is still down, or cannot be told of everything within ``timeout_s``:
+        ``Err(broker_unavailable)``, and what is left stays.
         """
         try:
             return Ok(self._delivery.flush())

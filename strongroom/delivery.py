@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,15 @@ class Handed:
     undelivered: Problem | None = None
 
 
+def unfinished(delivered: int, within_s: float) -> BrokerUnavailable:
+    """Return what is said when a slow broker was not told of everything in time."""
+    return BrokerUnavailable(
+        f"Not everything could be delivered within {within_s:g} s: {delivered} delivered, more is left.",
+        "Nothing is lost: the rest follows by and by. Calling again goes on.",
+        {"delivery": "none", "delivered": delivered},
+    )
+
+
 class Delivery(Protocol):
     """Where messages go. Safe among threads and after a fork."""
 
@@ -46,8 +56,10 @@ class Delivery(Protocol):
     def depth(self, queue: str) -> int:
         """Return how many messages wait in a queue; 0 when the broker cannot be asked and need not be."""
 
-    def flush(self) -> int:
+    def flush(self, within_s: float | None = None) -> int:
         """Hand over now what the broker does not have yet; return how many messages that were.
+
+        Begins with none after ``within_s``, by default the client's own timeout.
 
         Raises:
             StorageError: some are left.
@@ -76,7 +88,7 @@ class Straight:
         """Return how many messages wait in a queue."""
         return self._publisher.depth(queue)
 
-    def flush(self) -> int:
+    def flush(self, within_s: float | None = None) -> int:  # noqa: ARG002 - Delivery's
         """Return 0: nothing is ever kept."""
         return 0
 
@@ -91,8 +103,8 @@ class Doorbells:
     remembered in memory alone, and rung in order before the next one when the broker is back. One that rings twice is harmless.
     """
 
-    def __init__(self, publisher: Publisher, inbox: Path, breaker: Breaker) -> None:
-        self._publisher, self._inbox, self._breaker = publisher, inbox, breaker
+    def __init__(self, publisher: Publisher, inbox: Path, breaker: Breaker, timeout_s: float) -> None:
+        self._publisher, self._inbox, self._breaker, self._timeout_s = publisher, inbox, breaker, timeout_s
         self._unrung: deque[Message] = deque(maxlen=MOST_UNRUNG)
 
     def check(self) -> None:
@@ -111,7 +123,7 @@ class Doorbells:
     def send(self, message: Message) -> Handed:
         """Ring, after those that could not be rung before. Never fails: the file in the inbox is the acceptance."""
         try:
-            self._ring_all()
+            self._ring_all(self._timeout_s)
             self._breaker.call(lambda: self._publisher.send(message))
         except StorageError as error:
             self._unrung.append(message)
@@ -125,17 +137,20 @@ class Doorbells:
         except BrokerUnavailable:
             return 0
 
-    def flush(self) -> int:
+    def flush(self, within_s: float | None = None) -> int:
         """Ring the bells that could not be rung, even if the broker was down a moment ago.
 
         Raises:
-            StorageError: it still is.
+            BrokerUnavailable: it still is, or the time was over before all were rung.
+            StorageError: it cannot be asked.
         """
-        return self._ring_all(anyway=True)
+        return self._ring_all(self._timeout_s if within_s is None else within_s, anyway=True)
 
-    def _ring_all(self, *, anyway: bool = False) -> int:
-        rung = 0
+    def _ring_all(self, within_s: float, *, anyway: bool = False) -> int:
+        rung, until = 0, time.monotonic() + within_s
         while self._unrung:
+            if time.monotonic() >= until:
+                raise unfinished(rung, within_s)
             try:
                 message = self._unrung.popleft()
             except IndexError:  # another thread rang the last one

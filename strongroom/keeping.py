@@ -10,7 +10,7 @@ from pathlib import Path
 
 from strongroom.breaker import Breaker
 from strongroom.courier import Courier
-from strongroom.delivery import Delivery, Doorbells, Handed, Straight
+from strongroom.delivery import Delivery, Doorbells, Handed, Straight, unfinished
 from strongroom.errors import BrokerUnavailable, QueueFull, StorageError, Transient
 from strongroom.gate import Gate
 from strongroom.message import Message
@@ -112,15 +112,20 @@ class Keeping:
         except BrokerUnavailable:
             return 0
 
-    def flush(self) -> int:
-        """Deliver now what is kept; return how many messages that were.
+    def flush(self, within_s: float | None = None) -> int:
+        """Deliver now what is kept; return how many messages that were. After ``within_s`` (the client's timeout) none is begun.
 
         Raises:
             Transient: another process delivers it just now.
-            BrokerUnavailable, QueueFull, StorageError: see ``deliver``.
+            BrokerUnavailable: the broker is down, or slow: some are left.
+            QueueFull, StorageError: see ``deliver``.
         """
         counts = [0]
-        if not self.deliver(turn_s=self._timeout_s, anyway=True, told=counts.append):
+        within_s = self._timeout_s if within_s is None else within_s
+        turn_s, until = min(within_s, self._timeout_s), time.monotonic() + within_s
+        if not self.deliver(turn_s=turn_s, until=until, anyway=True, told=counts.append):
+            if counts[-1]:
+                raise unfinished(counts[-1], within_s)
             raise Transient("Another process delivers what this outbox holds.", "It goes on by itself; look again in a while.")
         return counts[-1]
 
@@ -132,7 +137,7 @@ class Keeping:
 def delivery_by(publisher: Publisher, inbox: Path | None, outbox: Outbox | None, gate: Gate, timeout_s: float) -> Delivery:
     """Return how a client delivers that has this inbox, or this outbox, or neither."""
     if inbox is not None:
-        return Doorbells(publisher, inbox, Breaker())
+        return Doorbells(publisher, inbox, Breaker(), timeout_s)
     if outbox is not None:
         return Keeping(publisher, outbox, Breaker(), gate, timeout_s)
     return Straight(publisher)

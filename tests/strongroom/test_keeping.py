@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from strongroom.outbox import Outbox
 from strongroom.outgoing import Outgoing
 from strongroom.result import Err, Ok, Result
 from tests.support.crash import crash_at, die_at, start_child, steps_of, wait_for
+from tests.support.desk import observed
 from tests.support.processes import await_that
 
 TEXT = b'{"library_id": "/a/b", "version_id": "1.0"}'
@@ -116,6 +118,29 @@ def test_flush_delivers_now_and_tells_how_many_or_why_not(own_broker: Any, folde
         own_broker.start()
         assert early.flush() == Ok(3)
         assert early.flush() == Ok(0)
+    assert len(own_broker.all()) == 3
+
+
+def test_a_flush_begins_with_nothing_after_its_time_and_says_how_far_it_came(
+    own_broker: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def takes_long(step: str) -> None:
+        now[0] += 3.0 if step == "outbox: remove" else 0.0
+
+    own_broker.kill()
+    with Client(broker_url=own_broker.url, outbox=folder, timeout_s=5) as client:
+        for _ in range(3):
+            client.store(TEXT).unwrap()
+        client.close()
+        own_broker.start()
+        for module in ("outbox", "keeping"):
+            monkeypatch.setattr(f"strongroom.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
+        with observed(takes_long):
+            left = problem(client.flush())
+        assert (left.code, left.context["delivered"], len(kept(folder))) == ("broker_unavailable", 2, 1)
+        assert client.flush() == Ok(1)
     assert len(own_broker.all()) == 3
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from strongroom.client import Client
 from strongroom.contracts import DocumentReceipt, StoreReceipt
+from strongroom.delivery import Doorbells
 from strongroom.inbox import write_receipt
 from strongroom.outgoing import Outgoing
 from strongroom.result import Err, Ok, Result
@@ -139,6 +140,21 @@ def test_a_flush_says_how_many_it_rang_for_or_why_it_could_not(own_broker: Any, 
         assert client.flush() == Ok(3)
         assert client.flush() == Ok(0)
     assert own_broker.waiting() == 3
+
+
+def test_neither_a_flush_nor_a_store_rings_for_longer_than_the_clients_timeout(own_broker: Any, inbox: Path) -> None:
+    with Client(inbox=inbox, broker_url=own_broker.url, timeout_s=5) as client:
+        own_broker.kill()
+        client.store_many(many(1200)).unwrap()
+        assert problem(client.flush()).code == "broker_unavailable"
+        own_broker.start()
+        assert isinstance(client._delivery, Doorbells)
+        client._delivery._timeout_s = 0.0  # it is over before the first
+        left = problem(client.flush())
+        assert (left.code, left.context["delivered"], own_broker.waiting()) == ("broker_unavailable", 0, 0)
+        assert not client.store(TEXT).unwrap().delivered
+        client._delivery._timeout_s = 5.0
+        assert client.flush() == Ok(4)
 
 
 def test_a_broker_that_was_away_between_two_calls_goes_unnoticed(own_broker: Any, inbox: Path) -> None:

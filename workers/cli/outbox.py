@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ def flush_outbox(folder: Folder = None, data: Data = None, as_json: AsJson = Fal
             if folder is not None:
                 _kept(folder)
                 gate = Gate(None, lambda: MAX_WAITING, None)
-                count = delivery_by(publisher, None, Outbox(folder.absolute()), gate, TIMEOUT_S).flush()
+                count = delivery_by(publisher, None, Outbox(folder.absolute()), gate, TIMEOUT_S).flush(within_s=math.inf)
             else:
                 count = _ring(settings, publisher)
         finally:
