@@ -27,6 +27,11 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = Field(
         None, description="A Redis or Valkey to use in place of the embedded one: redis://:password@host:6379/0"
     )
+    broker_fsync: Literal["always", "everysec"] = Field(
+        "always",
+        description="When the embedded broker syncs what it took: before it confirms it, or within two seconds: faster, and "
+        "may lose documents that are sent inside messages when the power goes.",
+    )
     database_url: SecretStr | None = Field(
         None, description="A database in place of SQLite in the data folder: postgresql+psycopg://user:password@host/name"
     )

@@ -36,7 +36,7 @@ dir {folder}
 databases 16
 save ""
 appendonly yes
-appendfsync everysec
+appendfsync {fsync}
 maxmemory-policy noeviction
 """
 
@@ -49,8 +49,10 @@ class EmbeddedBroker:
     command: tuple[str, ...]
 
 
-def prepare_embedded(data: Path) -> EmbeddedBroker:
+def prepare_embedded(data: Path, fsync: str = "always") -> EmbeddedBroker:
     """Write the broker's configuration below ``data`` and return how to start it and where it answers.
+
+    ``fsync`` is when what the broker has confirmed is synced: "always" before it confirms, "everysec" up to two seconds later.
 
     It listens on a unix socket that only its owner may use; where the path is too long for one, on a free loopback port
     with a password. Run twice, the address stays the same while the port is free. What is written is readable by the owner
@@ -64,7 +66,7 @@ def prepare_embedded(data: Path) -> EmbeddedBroker:
     make_folder(folder)
     url, listen = _listen_on_socket(data) if _socket_fits(data) else _listen_on_port(data)
     configuration = folder / "valkey.conf"
-    write_private(configuration, _CONFIGURATION.format(folder=_quoted(folder), listen=listen))
+    write_private(configuration, _CONFIGURATION.format(folder=_quoted(folder), listen=listen, fsync=fsync))
     return EmbeddedBroker(url, (str(_binary()), str(configuration)))
 
 

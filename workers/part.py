@@ -71,7 +71,7 @@ def _broker(settings: Settings, environ: Mapping[str, str]) -> Part:
     except BlockingIOError:
         raise DataFolderLocked(f"A broker already runs on {settings.data_dir}.") from None
     os.set_inheritable(lock, True)
-    embedded = prepare_embedded(settings.data_dir)
+    embedded = prepare_embedded(settings.data_dir, settings.broker_fsync)
     sign_in(settings, "broker", embedded.url)
     return parts.broker_part(Site(settings, environ, embedded.url), embedded)
 

@@ -96,7 +96,7 @@ def _supervise(
 def _settle_broker(settings: Settings, signals: Signals) -> EmbeddedBroker | None:
     url = _external_url(settings)
     if url is None:
-        return prepare_embedded(settings.data_dir)
+        return prepare_embedded(settings.data_dir, settings.broker_fsync)
     deadline = time.monotonic() + BROKER_WITHIN_S
     while not signals.stops:
         try:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from config.settings import Settings
 from strongroom.errors import BrokerUnavailable, ConfigurationError
 from workers.broker import EmbeddedBroker, embedded_url, masked, ping, prepare_embedded
+from workers.service import _settle_broker
+from workers.signals import Signals
 
 
 @contextmanager
@@ -52,6 +55,18 @@ def test_what_the_broker_took_outlives_its_sigkill(tmp_path: Path) -> None:
         process.wait()
     with running(prepare_embedded(tmp_path)), client(tmp_path) as connection:
         assert connection.lrange("short", 0, -1) == [str(number) for number in range(5000)]
+
+
+def test_what_the_broker_confirms_is_synced_unless_the_settings_want_it_faster(tmp_path: Path) -> None:
+    """An inline message has no other copy: a crash of the machine must not lose what was confirmed."""
+    with running(prepare_embedded(tmp_path)), client(tmp_path) as connection:
+        assert connection.config_get("append*")["appendfsync"] == "always"
+    settings = Settings(data_dir=tmp_path, broker_fsync="everysec")
+    with Signals() as signals:
+        faster = _settle_broker(settings, signals)
+    assert faster is not None
+    with running(faster), client(tmp_path) as connection:
+        assert connection.config_get("append*")["appendfsync"] == "everysec"
 
 
 def test_the_socket_is_its_owners_and_there_is_no_port(tmp_path: Path) -> None:
