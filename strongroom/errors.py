@@ -48,7 +48,7 @@ class MessageTooNew(InvalidMessage):
     """A message of a contract that this worker does not know yet."""
 
     code = "message_too_new"
-    default_hint = "Upgrade the workers, then send the job again: its payload is kept."
+    default_hint = "Upgrade the workers; nothing else: the message waits, and is offered again every half minute."
 
 
 class InvalidIdentifier(InvalidRequest):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from strongroom import errors
-from strongroom.errors import StorageError, Transient
+from strongroom.errors import MessageTooNew, StorageError, Transient
 
 
 def tree(root: type[StorageError] = StorageError) -> Iterator[type[StorageError]]:
@@ -77,3 +77,8 @@ def test_the_context_of_an_error_is_its_own() -> None:
     error = StorageError("m", None, given)
     given["a"] = 2
     assert error.context == {"a": 1}
+
+
+def test_what_waits_by_itself_is_not_to_be_sent_again() -> None:
+    assert "send" not in MessageTooNew().hint
+    assert "waits" in MessageTooNew().hint
