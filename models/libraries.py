@@ -87,7 +87,8 @@ def _changed(
                 new.update(_NOT_HELD)
             new.update(dict(zip(_LATEST, (*_order(one), new["latest_held"] or one.version), strict=True)))
             new.update(_facts(one.library))
-    new["updated_at"] = max(one.stored_at for one in added)
+    # A batch that names a version twice comes in rounds, and the last one need not have the latest time.
+    new["updated_at"] = max([one.stored_at for one in added] + ([row["updated_at"]] if row else []))
     return new
 
 

@@ -154,11 +154,35 @@ class Unaliased:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """So many revisions of the library were written into a file that may be anywhere by now."""
+
+    key: ClassVar[str] = "exported"
+    library_id: str
+    revisions: int
+    at: datetime
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """So many revisions of the library came from an export file; each has its record."""
+
+    key: ClassVar[str] = "imported"
+    library_id: str
+    revisions: int
+    at: datetime
+    by: str
+    why: str = ""
+
+
 Naming = Renamed | Aliased | Unaliased
-Event = Void | Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Naming
+Event = Void | Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Naming | Exported | Imported
 _KINDS: tuple[type[Event], ...] = (
     *(Void, Removed, Restored, Pinned, Unpinned, Labelled, LatestHeld, RolledBack),
-    *(Renamed, Aliased, Unaliased),
+    *(Renamed, Aliased, Unaliased, Exported, Imported),
 )
 _KIND_OF = {kind.key: kind for kind in _KINDS}
 _TIMES = ("at", "stored_at", "to_stored_at")
