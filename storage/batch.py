@@ -5,7 +5,7 @@ from __future__ import annotations
 from models.rows import NewSegment
 from storage.index import VersionRecord
 from storage.layout import DataFolder
-from storage.segments import Encoded, SegmentWriter
+from storage.segments import Encoded, Finished, SegmentWriter
 
 SEGMENT_BYTES = 64 << 20
 """Stored bytes after which a batch goes on in another segment: what a sweep reads, or a repair replaces, at once."""
@@ -49,7 +49,8 @@ class SegmentBatch:
 
     def add_own(self, writer: SegmentWriter, record: VersionRecord) -> None:
         """Finish a segment that holds one large object."""
-        self._finish(writer, [record])
+        for place in self._finish(writer, [record]).segment.places:
+            self._lengths[place.content_sha256] = place.length
 
     def finish(self) -> None:
         """Make everything durable."""
@@ -66,10 +67,9 @@ class SegmentBatch:
         self._finish(self._writer, self._records)
         self._writer, self._open, self._records = None, set(), []
 
-    def _finish(self, writer: SegmentWriter, records: list[VersionRecord]) -> None:
+    def _finish(self, writer: SegmentWriter, records: list[VersionRecord]) -> Finished:
         finished = writer.finish(records)
         self.segments.append(finished.segment)
         if not finished.told:
             self.untold += records
-        for place in finished.segment.places:
-            self._lengths[place.content_sha256] = place.length
+        return finished

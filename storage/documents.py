@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import orjson
@@ -94,13 +94,15 @@ def _count_keys(document: dict[str, object], limits: Limits) -> int | None:
     for _ in range(limits.depth):
         below: list[dict[str, object] | list[object]] = []
         for container in level:
+            values: Iterable[object] = container
             if type(container) is dict:
                 if len(container) > limits.object_keys:
                     return None
                 keys += len(container)
-                below += [value for value in container.values() if type(value) is dict or type(value) is list]
-            else:
-                below += [value for value in container if type(value) is dict or type(value) is list]
+                values = container.values()
+            for value in values:
+                if type(value) is dict or type(value) is list:
+                    below.append(value)  # noqa: PERF401 - a comprehension is a call, for the few values most containers have
         if not below:
             return keys if keys <= limits.open_keys else None
         level = below

@@ -67,7 +67,11 @@ def identify(root: Mapping[str, object], info: Mapping[str, object]) -> Identity
 
 def _text(members: Mapping[str, object], keys: tuple[str, ...]) -> str | None:
     """Return the first that is a string and not empty, cut to FACT_CHARS."""
-    return next((value[:FACT_CHARS] for key in keys if isinstance(value := members.get(key), str) and value), None)
+    for key in keys:
+        value = members.get(key)
+        if isinstance(value, str) and value:
+            return value[:FACT_CHARS]
+    return None
 
 
 def _number(members: Mapping[str, object], keys: tuple[str, ...]) -> float | int | None:

@@ -43,11 +43,13 @@ class VersionRecord:
 
     def as_json(self) -> dict[str, Any]:
         """Return the record without its empty fields."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in fields.items() if value or name in _ALWAYS}
+        which = {"library_id": self.library_id, "version": self.version, "content_sha256": self.content_sha256}
+        told = (self.sort_as, self.refuse_other, self.source, self.library, self.details)
+        more = zip(_MAY_BE_EMPTY, told, strict=True) if any(told) else ()
+        return {**which, "stored_at": self.stored_at, **{name: value for name, value in more if value}}
 
 
-_ALWAYS = ("library_id", "version", "content_sha256", "stored_at")
+_MAY_BE_EMPTY = ("sort_as", "refuse_other", "source", "library", "details")
 
 
 @dataclass(frozen=True, slots=True)

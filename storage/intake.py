@@ -52,8 +52,13 @@ def incoming(
     with open_source() as source:
         if source.read(2) == GZIP_MAGIC:
             source.seek(-min(4, sent_bytes), io.SEEK_END)
-            claimed = max(sent_bytes, int.from_bytes(source.read(4), "little"))
+            claimed = claimed_by(source.read(4), sent_bytes)
     return Incoming(name, sent_bytes, claimed, open_source, options or DocumentOptions(), sent_sha256)
+
+
+def claimed_by(trailer: bytes, sent_bytes: int) -> int:
+    """Return the plain size that a packed document claims whose last four bytes these are."""
+    return max(sent_bytes, int.from_bytes(trailer, "little"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +182,8 @@ class _HashingReader:
 def _read(incoming: Incoming) -> bytes:
     try:
         with incoming.open() as source:
-            return source.read()
+            sent = source.read(incoming.sent_bytes + 1)  # one call of the system, where reading on to the end asks it four times
+            return sent if len(sent) == incoming.sent_bytes else sent + source.read()
     except OSError:  # what a context manager would cost each document is paid by the one that fails
         with _reading(incoming):
             raise

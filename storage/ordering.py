@@ -30,6 +30,8 @@ def order_of(version: str) -> VersionOrder:
     v2 and 2) have equal keys: break the tie by the time stored.
     """
     text = version.lower()
+    if _PLAIN.fullmatch(text):  # what most versions look like, and what the general way makes of them
+        return VersionOrder(RELEASE, (_NO_EPOCH + _numbers(text.removeprefix("v").split(".")) + _END)[:MAX_KEY_CHARS])
     if stamp := _STAMP.fullmatch(text):
         # "!" sorts below every number: a store-time id beats a bare name and loses to a real version, by key alone too.
         return VersionOrder(UNNUMBERED, "!" + _number(stamp["unix"]) + _number(stamp["microseconds"]))
@@ -49,6 +51,7 @@ _TILDE, _DEV, _EARLY, _END, _LOCAL, _LOCAL_WORD, _NUMBER, _WORD, _POST = "!$%)*+
 # Above every number: the line 6.x is the newest 6.
 _ANY = "Z"
 
+_PLAIN = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
 _STAMP = re.compile(r"v_(?P<unix>[0-9]{9,12})_(?P<microseconds>[0-9]{1,6})")
 _VERSION = re.compile(
     r"(?P<name>[^0-9]*)"
@@ -78,6 +81,10 @@ def _release(found: re.Match[str]) -> str:
     numbers = re.split("[._-]", found["numbers"])
     if found["line"]:
         return "".join(map(_number, numbers)) + _ANY
+    return _numbers(numbers)
+
+
+def _numbers(numbers: list[str]) -> str:
     while len(numbers) > 1 and not numbers[-1].strip("0"):
         numbers.pop()
     return "".join(map(_number, numbers))
@@ -155,3 +162,6 @@ def _number(digits: str) -> str:
 
 def _word(text: str) -> str:
     return "".join(char if char.isascii() else f"{{{ord(char):06x}" for char in text)
+
+
+_NO_EPOCH = _number("0")

@@ -65,7 +65,7 @@ def encode_component(identifier: str) -> str:
     plain = _utf8(identifier)
     if not plain:
         raise InvalidIdentifier("An empty identifier has no name on disk.")
-    encoded = _escape_ends("".join(_FORMS[byte] for byte in plain))
+    encoded = _escape_ends(plain.decode("latin-1").translate(_FORMS))
     if len(encoded) <= MAX_COMPONENT_BYTES:
         return encoded
     prefix = _HALF_ESCAPE.sub("", encoded[:_PREFIX_CHARS])
@@ -104,7 +104,7 @@ def _fault(value: str) -> str | None:
         return f"has {size:,} bytes, {MAX_IDENTIFIER_BYTES:,} are allowed"
     if _CONTROL.search(value):
         return "holds a control character"
-    if {".", ".."} & set(value.split("/")):
+    if (value[0] == "." or "/." in value) and {".", ".."} & set(value.split("/")):
         return "has '.' or '..' as a step of a path"
     return None
 
@@ -145,4 +145,4 @@ def _escape_ends(encoded: str) -> str:
     return encoded
 
 
-_FORMS = tuple(_form(byte) for byte in range(256))
+_FORMS = {byte: _form(byte) for byte in range(256)}

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from models.rows import NewSegment, Place
 from storage.index import Index, VersionRecord, place_index
@@ -17,6 +17,9 @@ from strongroom.errors import IntegrityError
 
 BLOCK_BYTES = 1 << 20
 """Stored bytes a block digest covers: the most that is read before it can be verified."""
+
+_Entry = tuple[tuple[str, int, str], tuple[int, int, str, bytes | None, str | None, int, int, int]]
+"""What stands before and behind the segment's digest in a place: the digest is known at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class SegmentWriter:
         self._folder = folder
         self._part = folder.tmp / f"{secrets.token_hex(16)}.segment"
         self._index_part = self._part.with_suffix(".index")
-        self._entries: list[Place] = []  # without the segment's digest, which is known at the end
+        self._entries: list[_Entry] = []
         self._digest = hashlib.sha256()
         with durable.os_errors("cannot write a segment"):
             descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -79,17 +82,13 @@ class SegmentWriter:
     @property
     def contents(self) -> set[str]:
         """The contents of the objects so far."""
-        return {place.content_sha256 for place in self._entries}
+        return {content_sha256 for (content_sha256, *_), _ in self._entries}
 
     def append(self, encoded: Encoded) -> None:
         """Add an object that is in memory."""
         start = self.size_bytes
         self._write(encoded.stored)
-        place = Place(
-            encoded.content_sha256,
-            encoded.size_bytes,
-            encoded.codec,
-            "",
+        behind = (
             start,
             len(encoded.stored),
             encoded.stored_sha256,
@@ -99,7 +98,7 @@ class SegmentWriter:
             encoded.reference_length,
             encoded.effort,
         )
-        self._entries.append(place)
+        self._entries.append(((encoded.content_sha256, encoded.size_bytes, encoded.codec), behind))
 
     def append_stream(self, pieces: Iterable[bytes]) -> StreamedObject:
         """Add an object whose stored bytes come in pieces; its content's digest and size are told afterwards, by ``describe``."""
@@ -112,8 +111,8 @@ class SegmentWriter:
 
     def describe(self, stream: StreamedObject, content_sha256: str, size_bytes: int, codec: str, effort: int = 0) -> None:
         """Say what the bytes of ``append_stream`` are."""
-        where = ("", stream.offset, stream.length, stream.stored_sha256, stream.blocks)
-        self._entries.append(Place(content_sha256, size_bytes, codec, *where, effort=effort))
+        behind = (stream.offset, stream.length, stream.stored_sha256, stream.blocks, None, 0, 0, effort)
+        self._entries.append(((content_sha256, size_bytes, codec), behind))
 
     def append_copy(self, place: Place, pieces: Iterable[bytes], effort: int | None = None) -> None:
         """Add an object as it lies elsewhere; ``pieces`` are its verified stored bytes.
@@ -125,7 +124,9 @@ class SegmentWriter:
         if (stream.length, stream.stored_sha256) != (place.length, place.stored_sha256):
             raise IntegrityError(f"Stored bytes in segment {place.segment_sha256} changed while they were copied.")
         known = place.effort if effort is None else effort
-        self._entries.append(replace(place, segment_sha256="", offset=stream.offset, effort=known))
+        reference = (place.reference_sha256, place.reference_offset, place.reference_length)
+        behind = (stream.offset, place.length, place.stored_sha256, place.blocks, *reference, known)
+        self._entries.append(((place.content_sha256, place.size_bytes, place.codec), behind))
 
     def _write(self, stored: bytes) -> None:
         try:
@@ -146,7 +147,7 @@ class SegmentWriter:
             DiskFull, TransientIO, PermissionRefused: the operating system refused; nothing of this segment is in use.
         """
         name = self._digest.hexdigest()
-        places = tuple(replace(place, segment_sha256=name) for place in self._entries)
+        places = tuple(Place(content, size, codec, name, *behind) for (content, size, codec), behind in self._entries)
         target = self._folder.segment(name)
         with durable.os_errors("cannot write a segment"):
             durable.step("segment: flush")

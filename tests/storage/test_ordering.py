@@ -30,6 +30,16 @@ def sign(one: object, other: object) -> int:
     return int(one > other) - int(one < other)  # type: ignore[operator]  # both are of one ordered type
 
 
+@given(
+    st.sampled_from(["", "v", "V"]), st.lists(st.integers(0, 10**12).map(str) | st.sampled_from(["0", "00", "007"]), min_size=1)
+)
+@example("", ["9" * 5000])
+@example("v", ["1"] * 200)
+def test_the_short_way_for_plain_numbers_leads_where_the_general_way_does(v: str, parts: list[str]) -> None:
+    text = ".".join(parts)
+    assert order_of(v + text) == order_of(f"{v}0!{text}")  # the epoch that every version has is no plain number
+
+
 # --- golden chains: each version strictly above the one before, by key alone ---
 
 CHAINS = {
