@@ -78,16 +78,16 @@ class InboxWriter:
         digest = hashlib.sha256()
         length = 0
         try:
-            with durable.os_errors(f"cannot stage {name or 'the document'}"):
-                for piece in _pieces(source):
-                    digest.update(piece)
-                    length += len(piece)
-                    self._file.write(piece)
+            for piece in _pieces(source):
+                digest.update(piece)
+                length += len(piece)
+                self._file.write(piece)
         except BaseException:
             self._rewind()
-            raise
-        fields = (options or DocumentOptions()).model_dump()
-        staged = StagedDocument(**fields, name=name, offset=self._offset, length=length, sha256=digest.hexdigest())
+            with durable.os_errors(f"cannot stage {name or 'the document'}"):  # what it costs is paid by the one that fails
+                raise
+        said = options.model_dump(exclude_defaults=True) if options is not None else {}
+        staged = StagedDocument(**said, name=name, offset=self._offset, length=length, sha256=digest.hexdigest())
         self._documents.append(staged)
         self._offset += length
 
@@ -179,8 +179,25 @@ class InboxFile:
         return manifest
 
     def open(self, document: StagedDocument) -> BinaryIO:
-        """Return a reader of the document's bytes as staged."""
+        """Return a reader of the document's bytes as staged. Up to 1 MiB is read at once: a buffer takes as much.
+
+        Raises:
+            OSError: the operating system refused.
+        """
+        if document.length <= PIECE_BYTES:
+            return io.BytesIO(self.read(document))
         return io.BufferedReader(Extent(self._descriptor, document.offset, document.length), PIECE_BYTES)
+
+    def trailer_if(self, magic: bytes, document: StagedDocument) -> bytes | None:
+        """Return the document's last four bytes when it begins with ``magic``, else None. Reads nothing else of it.
+
+        Raises:
+            OSError: the operating system refused.
+        """
+        size = min(4, document.length)
+        if os.pread(self._descriptor, min(len(magic), document.length), document.offset) != magic:
+            return None
+        return os.pread(self._descriptor, size, document.offset + document.length - size)
 
     def read(self, document: StagedDocument) -> bytes:
         """Return the document's bytes as staged, whole."""

@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
@@ -131,7 +130,7 @@ def take(document: Document, label: str) -> bytes | Source:
     if isinstance(document, Mapping):
         return json_bytes(document)
     if isinstance(document, str | os.PathLike):
-        return _take_file(Path(document), label)
+        return _take_file(os.fspath(document), label)
     if hasattr(document, "read"):
         return _whole_or_source(document, label, PIECE_BYTES, owned=False)
     raise TypeError(f"a document is a path, bytes, a binary stream or a dict, not {type(document).__name__}")
@@ -204,10 +203,12 @@ def reading(label: str) -> Iterator[None]:
         raise
 
 
-def _take_file(path: Path, label: str) -> bytes | Source:
+def _take_file(path: str, label: str) -> bytes | Source:
     try:
+        descriptor = os.open(path, _READ_FLAGS)
+    except OSError:  # what the context manager costs is paid by the document that fails
         with reading(label):
-            descriptor = os.open(path, _READ_FLAGS)
+            raise
     except ValueError as error:  # a NUL in the path
         raise InvalidRequest(f"cannot read {label!r}: {error}") from None
     status = os.fstat(descriptor)
@@ -228,10 +229,13 @@ def _take_file(path: Path, label: str) -> bytes | Source:
 def _whole_or_source(stream: io.FileIO | BinaryIO, label: str, step: int, *, owned: bool) -> bytes | Source:
     pieces: list[bytes] = []
     size = 0
-    with reading(label):
+    try:
         while size <= WHOLE_BYTES and (piece := _bytes_of(stream.read(min(step, WHOLE_BYTES + 1)))):
             pieces.append(piece)
             size += len(piece)
+    except OSError:
+        with reading(label):
+            raise
     head = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     return head if size <= WHOLE_BYTES else Source(head, stream, label, owned=owned)
 

@@ -16,8 +16,8 @@ from typing import Self
 from models.admission import promised_bytes
 from models.leases import take_leases, take_new, tried_jobs
 from models.ledger import JobRow, Lease, NewJob
-from storage.intake import Incoming, incoming
-from strongroom.contracts import DocumentOptions
+from storage.intake import GZIP_MAGIC, Incoming, claimed_by
+from strongroom.contracts import DocumentOptions, StagedDocument
 from strongroom.errors import PayloadDamaged, StorageError
 from strongroom.inbox import InboxFile
 from strongroom.routes import SHORT_QUEUE
@@ -36,6 +36,7 @@ JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{7,63}")
 JOB_FILE = re.compile(JOB_ID.pattern + re.escape(SUFFIX))
 """What a job's file is called. Anything else in the inbox is somebody else's and is left alone."""
 _OPTIONS = frozenset(DocumentOptions.model_fields)
+_NOTHING_SAID = DocumentOptions()
 
 
 class Accepted:
@@ -60,16 +61,12 @@ class Accepted:
             raise
 
     def _documents(self) -> list[Incoming]:
-        return [
-            incoming(
-                partial(self._file.open, staged),
-                staged.length,
-                staged.name,
-                DocumentOptions.model_construct(**{name: getattr(staged, name) for name in _OPTIONS}),
-                staged.sha256,
-            )
-            for staged in self.manifest.documents
-        ]
+        return [self._incoming(staged) for staged in self.manifest.documents]
+
+    def _incoming(self, staged: StagedDocument) -> Incoming:
+        trailer = self._file.trailer_if(GZIP_MAGIC, staged)
+        claimed = staged.length if trailer is None else claimed_by(trailer, staged.length)
+        return Incoming(staged.name, staged.length, claimed, partial(self._file.open, staged), _options_of(staged), staged.sha256)
 
     @property
     def sent_bytes(self) -> int:
@@ -81,6 +78,11 @@ class Accepted:
 
     def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         self._file.close()
+
+
+def _options_of(staged: StagedDocument) -> DocumentOptions:
+    said = staged.model_fields_set & _OPTIONS
+    return DocumentOptions.model_construct(**{name: getattr(staged, name) for name in said}) if said else _NOTHING_SAID
 
 
 def claim(services: Services, owner: str, job: NewJob) -> JobRow | None:

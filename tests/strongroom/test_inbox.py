@@ -18,7 +18,16 @@ import pytest
 from strongroom import durable
 from strongroom.contracts import DocumentOptions, DocumentReceipt, ErrorInfo, StoreReceipt
 from strongroom.errors import MessageTooNew, PayloadDamaged, PayloadMissing, PermissionRefused, StorageError, TransientIO
-from strongroom.inbox import FOOTER_BYTES, MAGIC, InboxFile, InboxWriter, new_request_id, take_receipt, write_receipt
+from strongroom.inbox import (
+    FOOTER_BYTES,
+    MAGIC,
+    PIECE_BYTES,
+    InboxFile,
+    InboxWriter,
+    new_request_id,
+    take_receipt,
+    write_receipt,
+)
 
 DOCUMENTS = [b'{"a": 1}', b"", os.urandom(3_000_000), b'{"b": "\xc3\xa9"}']
 
@@ -60,18 +69,27 @@ def test_a_streamed_document_is_staged_like_its_bytes(inbox: Path) -> None:
         assert file.read(file.manifest.documents[0]) == DOCUMENTS[2]
 
 
-def test_a_reader_stays_inside_its_document(inbox: Path) -> None:
-    with InboxFile(stage(inbox, [b"first", b"second", b"third"])) as file:
+@pytest.mark.parametrize("size", [6, PIECE_BYTES, PIECE_BYTES + 1], ids=["small", "a piece", "large"])
+def test_a_reader_stays_inside_its_document(inbox: Path, size: int) -> None:
+    second = b"sec" + bytes(size - 5) + b"nd"
+    with InboxFile(stage(inbox, [b"first", second, b"third"])) as file:
         reader = file.open(file.manifest.documents[1])
-        assert (reader.read(3), reader.read(100), reader.read(1)) == (b"sec", b"ond", b"")
-        assert (reader.seek(-2, io.SEEK_END), reader.read()) == (4, b"nd")
-        assert (reader.seek(0), reader.read()) == (0, b"second")
+        assert (reader.read(3), reader.read(size), reader.read(1)) == (second[:3], second[3:], b"")
+        assert (reader.seek(-2, io.SEEK_END), reader.read()) == (size - 2, b"nd")
+        assert (reader.seek(0), reader.read()) == (0, second)
 
 
-def test_a_reader_that_seeks_behind_its_document_reads_nothing(inbox: Path) -> None:
-    with InboxFile(stage(inbox, [b"first", b"second", b"third"])) as file:
+@pytest.mark.parametrize("size", [6, PIECE_BYTES + 1], ids=["small", "large"])
+def test_a_reader_that_seeks_behind_its_document_reads_nothing(inbox: Path, size: int) -> None:
+    with InboxFile(stage(inbox, [b"first", bytes(size), b"third"])) as file:
         reader = file.open(file.manifest.documents[1])
-        assert (reader.seek(100), reader.read()) == (100, b"")
+        assert (reader.seek(2 * size), reader.read()) == (2 * size, b"")
+
+
+def test_the_trailer_of_a_document_is_its_own_whatever_stands_around_it(inbox: Path) -> None:
+    with InboxFile(stage(inbox, [b"magic", b"magic....tail", b"magi", b"", b"mag", b"ic"])) as file:
+        trailers = [file.trailer_if(b"magic", document) for document in file.manifest.documents]
+    assert trailers == [b"agic", b"tail", None, None, None, None]
 
 
 def test_nothing_is_accepted_before_commit_and_abort_leaves_nothing(inbox: Path) -> None:
