@@ -6,6 +6,9 @@ import contextlib
 import hashlib
 import secrets
 import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -14,11 +17,57 @@ from models.rows import LibraryRow, Place, StoredVersion
 from storage.codecs import encoder_of
 from storage.encodings import SHOWN
 from storage.layout import DataFolder
+from storage.pace import step_back
 from storage.read import stored_blocks, stream_content
 from strongroom import durable
+from strongroom.errors import IntegrityError
 
 DOCUMENT, CHECKSUM, METADATA = "documentation.json.gz", "checksum.sha256", "metadata.json"
 DOCUMENT_ZSTD = "documentation.json.zst"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Generations in ``tmp/`` that nothing shows yet, and the ids of versions whose stored bytes are damaged."""
+
+    parts: list[tuple[StoredVersion, Path]] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
+
+    def remove(self) -> None:
+        """Remove what is still in ``tmp/``."""
+        for _, part in self.parts:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+WriteGenerations = Callable[[DataFolder, Sequence[StoredVersion]], Written]
+
+
+def write_generations(folder: DataFolder, versions: Sequence[StoredVersion]) -> Written:
+    """Write the folders of versions to ``tmp/``; leave nothing there when that fails. Not durable yet.
+
+    Raises:
+        DiskFull, TransientIO, PermissionRefused: the operating system refused.
+    """
+    made = Written()
+    try:
+        for one in versions:
+            try:
+                made.parts.append((one, write_generation(folder, one)))
+            except IntegrityError:
+                made.damaged.add(one.version_id)
+    except BaseException:
+        made.remove()
+        raise
+    return made
+
+
+def write_behind_others(folder: DataFolder, versions: Sequence[StoredVersion]) -> Written:
+    """Do as ``write_generations``, with what processor time others leave: a producer waits for a store, for this nobody does.
+
+    Only for what holds no lock: whoever waited for one would wait behind everybody, too.
+    """
+    with ThreadPoolExecutor(1, "tree", step_back) as aside:
+        return aside.submit(write_generations, folder, versions).result()
 
 
 def write_generation(folder: DataFolder, one: StoredVersion) -> Path:

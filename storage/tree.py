@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,14 +19,13 @@ from models.database import Database
 from models.history import current_versions
 from models.removal import mark_hidden, still_shown
 from models.rows import LibraryRow, StoredVersion
-from storage.generation import as_json, library_metadata, write_generation
+from storage.generation import WriteGenerations, as_json, library_metadata, write_behind_others, write_generations
 from storage.layout import DataFolder
 from storage.paths import LATEST, encode_component
 from storage.tidy import mark_superseded
 from storage.treenames import link_aliases, unlink_former
 from storage.treesync import GENERATIONS, sync_file_system, sync_folders
 from strongroom import durable
-from strongroom.errors import IntegrityError
 
 Mode = Literal["all", "latest", "none"]
 MODES: tuple[Mode, ...] = ("all", "latest", "none")
@@ -58,7 +56,7 @@ class Tree:
                 if not mine:
                     return shown
                 versions = self._waiting(passed_over)
-                done = self.show(versions)
+                done = self._show(versions, write_behind_others)
                 shown += len(done)
                 passed_over |= {one.version_id for one in versions} - done
         follow = unlink_former if self._mode == "none" else link_aliases
@@ -74,22 +72,18 @@ class Tree:
         Raises:
             DiskFull, TransientIO, PermissionRefused: the operating system refused; some may be shown, none is marked so.
         """
+        return self._show(versions, write_generations)
+
+    def _show(self, versions: Sequence[StoredVersion], write: WriteGenerations) -> set[str]:
         if self._mode == "none" or not versions:
             return set()
-        done = {one.version_id for one in versions}
-        made: list[tuple[StoredVersion, Path]] = []
+        made = write(self._folder, [one for one in versions if self._mode == "all" or one.latest])
         try:
-            for one in versions:
-                if self._mode == "all" or one.latest:
-                    try:
-                        made.append((one, write_generation(self._folder, one)))
-                    except IntegrityError:
-                        done.discard(one.version_id)  # reading it says so, and verify reports it
             with durable.os_errors("cannot write the tree"):
-                self._switch_all(versions, made)
+                self._switch_all(versions, made.parts)
         finally:
-            for _, part in made:
-                shutil.rmtree(part, ignore_errors=True)
+            made.remove()
+        done = {one.version_id for one in versions} - made.damaged  # reading those says so, and verify reports them
         with self._database.write("tree") as connection:
             mark_in_tree(connection, done)
         return done

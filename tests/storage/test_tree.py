@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from storage.engine import Engine
+from storage.pace import NICENESS
 from storage.paths import MAX_COMPONENT_BYTES, encode_component
 from strongroom.errors import StorageError
 from tests.conftest import OpenEngine
@@ -71,6 +72,25 @@ def test_a_library_says_what_it_is_and_latest_leads_to_its_newest_release(engine
     assert told["star_count"] == 7
     _store_and_show(engine, ("/a/b", "2.1", body(n=3)))
     assert (library / "latest").readlink() == Path("2.1")
+
+
+def test_catching_up_writes_behind_everybody_and_a_store_that_shows_does_not(engine: Engine) -> None:
+    niceness: dict[str, set[int]] = {}
+
+    def note(step: str) -> None:
+        niceness.setdefault(step, set()).add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    engine.store([document("/a/b", "1.0", body(n=1))])
+    with observed(note):
+        engine.tree.catch_up()
+    assert niceness["generation: write"] == {max(own, NICENESS)}
+    assert niceness["generation: rename"] == niceness["tree: commit"] == {own}
+    niceness.clear()
+    receipts = engine.store([document("/a/b", "2.0", body(n=2))])
+    with observed(note):
+        engine.show(receipts)
+    assert niceness["generation: write"] == {own}
 
 
 def test_odd_ids_stay_inside_and_apart(engine: Engine) -> None:
