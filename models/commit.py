@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from models.bulk import Adder
 from models.catalogue import known_places, list_places
+from models.changes import note_change
 from models.history import CurrentVersion, already_there, current_versions, removed_revisions
 from models.libraries import correct_latest, update_libraries
 from models.names import real_names
@@ -144,6 +145,7 @@ def add_segment(connection: Connection, new: NewSegment, now: datetime) -> None:
         connection.execute(insert(_SEGMENT), {**row, "created_at": now, "condemned": False})
     else:
         there = {place.content_sha256 for place in list_places(connection, new.segment_sha256)}
+    note_change(connection, [new.segment_sha256], "added" if condemned is None else "changed", now)
     _OBJECTS.add(connection, (_place_row(place) for place in new.places if place.content_sha256 not in there))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from models.changes import note_change
 from models.parts import in_parts
 from models.rows import Place
 from models.sweeping import live_places
@@ -85,6 +86,7 @@ def forget_segment(connection: Connection, segment_sha256: str, elsewhere: Colle
         return False
     connection.execute(delete(_OBJECT).where(_OBJECT.c.segment_sha256 == segment_sha256))
     connection.execute(delete(_SEGMENT).where(_SEGMENT.c.segment_sha256 == segment_sha256))
+    note_change(connection, [segment_sha256], "gone")
     return True
 
 

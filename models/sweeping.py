@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
+from models.changes import note_change
 from models.parts import in_parts
 from models.rows import Place
 from models.tables import Segment, StoredObject, Version, table_of
@@ -135,6 +136,7 @@ def forget_segments(connection: Connection, names: Iterable[str]) -> None:
     for part in in_parts(names):
         connection.execute(delete(_OBJECT).where(_OBJECT.c.segment_sha256.in_(part)))
         connection.execute(delete(_SEGMENT).where(_SEGMENT.c.segment_sha256.in_(part)))
+        note_change(connection, part, "gone")
 
 
 def known_segments(connection: Connection, names: Iterable[str]) -> set[str]:

@@ -52,6 +52,9 @@ class Library(SQLModel, table=True):
     compressed_size_bytes: int = Field(0, sa_type=BYTES)
 
 
+_READ = text("last_accessed IS NOT NULL")
+
+
 class Version(SQLModel, table=True):
     """One revision of one version of a library. The highest revision is the current one; the others are history.
 
@@ -65,6 +68,7 @@ class Version(SQLModel, table=True):
         Index("version_listing", "library_id", "current", "order_rank", "order_key", "created_at"),
         Index("version_usage", "library_id", "compressed_size_bytes"),
         Index("version_outside_tree", "version_id", sqlite_where=text("in_tree = 0"), postgresql_where=text("NOT in_tree")),
+        Index("version_read", "last_accessed", sqlite_where=_READ, postgresql_where=_READ),
     )
 
     version_id: str = Field(primary_key=True, sa_type=TEXT)

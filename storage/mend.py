@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Sequence
 
 from models import mending
+from models.changes import note_change
 from models.rows import Place
 from storage.casework import Case, Means, details, open_case
 from storage.damage import damage_of, segment_sha256_of
@@ -89,6 +90,8 @@ class Mending:
             keep_damaged(self._folder, path, "The index is damaged or out of step.", self._means.now)
             index = Index(name, segment.stat().st_size, places, records)
             replace_index(self._folder.tmp / f"{secrets.token_hex(16)}.index", path, index)
+            with self._means.database.write("repair") as connection:
+                note_change(connection, [name], "changed", self._means.now)
         return read_if_whole(path) == index
 
     def _mend(self, case: Case) -> list[Repaired]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from models import rebuild as rows
+from models.changes import note_anew
 from models.curation import AuditRow
 from models.database import Database
 from models.migrate import upgrade
@@ -168,6 +169,7 @@ class _Rebuilding:
         )
         if rows.is_empty(self.connection, Audit):
             rows.AUDITS.add(self.connection, (_audit(one) for one in audit_trail(self.remembered.events)))
+        note_anew(self.connection, self._now)
 
     def outcome(self, before: Path | None) -> Rebuilt:
         libraries = list(self._replayed.told())
