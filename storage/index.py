@@ -164,21 +164,51 @@ def read_index(path: Path, segment_sha256: str | None = None) -> Index:
             data = path.read_bytes()
         except FileNotFoundError:
             raise IntegrityError(f"The index {path.name} is missing.", None, {"damage": "index_missing"}) from None
-    end = data.rfind(b"\n", 0, -1) + 1
-    body, last = data[:end], data[end:]
+    return parse_index(data, segment_sha256 or path.stem, path.name)
+
+
+def parse_index(data: bytes, segment_sha256: str, called: str = "") -> Index:
+    """Check the bytes of a segment's index and return what they say.
+
+    Raises:
+        IntegrityError: they are cut short, do not hash to their last line, or are another segment's.
+    """
     try:
-        if last != _last_line(body):
-            raise ValueError("it does not hash to its last line")
-        head, *lines = [orjson.loads(line) for line in body.splitlines()]
+        head, *lines = [orjson.loads(line) for line in _body(data).splitlines()]
         if head["strongroom_index"] > FORMAT:
             raise ValueError(f"format {head['strongroom_index']} is newer than this release")
-        if head["segment_sha256"] != (segment_sha256 or path.stem):
+        if head["segment_sha256"] != segment_sha256:
             raise ValueError("it is another segment's")
         places = tuple(_place(line["object"], head["segment_sha256"]) for line in lines if "object" in line)
         versions = tuple(record_from_json(line["version"]) for line in lines if "version" in line)
         return Index(head["segment_sha256"], head["size_bytes"], places, versions)
     except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"The index {path.name} is damaged: {error}.", None, {"damage": "index_damaged"}) from error
+        raise _damaged(called or f"{segment_sha256}.index", error) from error
+
+
+def check_index(data: bytes, segment_sha256: str) -> None:
+    """Make sure that bytes are a segment's whole index, without a look at each line.
+
+    Raises:
+        IntegrityError: as ``parse_index``.
+    """
+    try:
+        if orjson.loads(_body(data).partition(b"\n")[0])["segment_sha256"] != segment_sha256:
+            raise ValueError("it is another segment's")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(f"{segment_sha256}.index", error) from error
+
+
+def _body(data: bytes) -> bytes:
+    end = data.rfind(b"\n", 0, -1) + 1
+    body, last = data[:end], data[end:]
+    if last != _last_line(body):
+        raise ValueError("it does not hash to its last line")
+    return body
+
+
+def _damaged(called: str, error: Exception) -> IntegrityError:
+    return IntegrityError(f"The index {called} is damaged: {error}.", None, {"damage": "index_damaged"})
 
 
 def record_from_json(fields: Mapping[str, Any]) -> VersionRecord:

@@ -18,7 +18,7 @@ import orjson
 
 from strongroom import durable
 
-_TORN = {"torn": True}
+TORN = {"torn": True}
 """Says that the line before was cut short by a crash, before anything of it was acknowledged."""
 
 
@@ -28,13 +28,13 @@ def append_journal(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     Raises:
         DiskFull, TransientIO, PermissionRefused: the operating system refused.
     """
-    lines = b"".join(_line(entry) for entry in entries)
+    lines = b"".join(line_of(entry) for entry in entries)
     with durable.os_errors("cannot write the journal"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             durable.step("journal: write")
-            _write_all(descriptor, b"\n" + _line(_TORN) + lines if _is_torn(descriptor) else lines)
+            _write_all(descriptor, b"\n" + line_of(TORN) + lines if _is_torn(descriptor) else lines)
             durable.fsync_file(descriptor, "journal")
         finally:
             os.close(descriptor)
@@ -45,7 +45,7 @@ def append_journal(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the entries, oldest first; lines that do not hash to their digest are passed over."""
     for entry, _ in _read(path):
-        if entry is not None and entry != _TORN:
+        if entry is not None and entry != TORN:
             yield entry
 
 
@@ -54,7 +54,7 @@ def damaged_lines(path: Path) -> list[int]:
     damaged: list[int] = []
     torn, has_end = 0, False
     for number, (entry, ended) in enumerate(_read(path), 1):
-        if torn and entry != _TORN:
+        if torn and entry != TORN:
             damaged.append(torn)
         torn, has_end = number if entry is None else 0, ended
     return [*damaged, torn] if torn and has_end else damaged
@@ -100,8 +100,8 @@ def _extents(path: Path, numbers: Set[int]) -> list[tuple[int, int]]:
 
 
 def _lost(length: int) -> bytes | None:
-    filler = length - len(_line({"lost": ""}))
-    return _line({"lost": "." * filler}) if filler >= 0 else None
+    filler = length - len(line_of({"lost": ""}))
+    return line_of({"lost": "." * filler}) if filler >= 0 else None
 
 
 def _read(path: Path) -> Iterator[tuple[dict[str, Any] | None, bool]]:
@@ -110,8 +110,13 @@ def _read(path: Path) -> Iterator[tuple[dict[str, Any] | None, bool]]:
         return
     with path.open("rb") as file:
         for line in file:
-            digest, _, body = line.removesuffix(b"\n").partition(b" ")
-            yield orjson.loads(body) if _digest(body) == digest else None, line.endswith(b"\n")
+            yield entry_of(line), line.endswith(b"\n")
+
+
+def entry_of(line: bytes) -> dict[str, Any] | None:
+    """Return what a line holds; None when it does not hash to its digest."""
+    digest, _, body = line.removesuffix(b"\n").partition(b" ")
+    return orjson.loads(body) if _digest(body) == digest else None
 
 
 def _is_torn(descriptor: int) -> bool:
@@ -119,7 +124,8 @@ def _is_torn(descriptor: int) -> bool:
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
-def _line(entry: Mapping[str, Any]) -> bytes:
+def line_of(entry: Mapping[str, Any]) -> bytes:
+    """Return the line that holds an entry."""
     body = orjson.dumps(entry)
     return _digest(body) + b" " + body + b"\n"
 

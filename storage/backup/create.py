@@ -1,0 +1,178 @@
+"""Create: a backup is a snapshot, the segments that the target lacks, lists of what lies where, and at last a manifest.
+
+Until the manifest is there nothing claims to be a backup. Whatever goes wrong before leaves packs that the next run goes on with.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from models.backups import BackupRow, begin_backup, end_backup, give_up_backups
+from models.changes import epoch, forget_changes, note_anew
+from storage.backup.copying import Copying, Progress
+from storage.backup.lists import read_lists
+from storage.backup.manifest import Kind, Manifest, manifests, new_backup_id, write_manifest
+from storage.backup.packs import PACK_BYTES, PackWriter
+from storage.backup.repository import Repository
+from storage.backup.resume import Kept, doomed_packs, kept_packs
+from storage.backup.snapshot import EPOCH, Snapshot, take_snapshot
+from storage.backup.untold import Records
+from storage.backup.writing import Basis, Writing
+from storage.engine import Engine
+from storage.mend_journal import mend_journal
+from storage.verify import silent
+from strongroom.errors import BackupError, IntegrityError, StorageError
+
+ROUNDS = 3
+"""Snapshots that one run takes: after damage that could be repaired, or when copying took too long, it begins again."""
+LONGEST = timedelta(hours=12)
+"""A manifest builds on no snapshot that is older: a prune deletes packs that nothing refers to after 24 hours."""
+_TOLD = 20
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Takes backups of one folder into one repository. Any number may run at once; each is a backup of its own."""
+
+    engine: Engine
+    repository: Repository
+    progress: Progress = silent
+    clock: Callable[[], datetime] = _now
+    pack_bytes: int = PACK_BYTES
+
+    def run(self, *, full: bool = False) -> Manifest:
+        """Take a backup: incremental behind the newest one that is whole, full when there is none or when it is asked for.
+
+        On return it is durable, and what it added was read back. Called again after it failed, or was killed, it goes on.
+
+        Raises:
+            BackupError: something that is stored is damaged, and could not be repaired.
+            StorageError: the target, the catalogue or the operating system refused. There is no new backup then.
+        """
+        began, started_s = self.clock(), time.monotonic()
+        row = BackupRow(
+            new_backup_id(self.repository, began), self.repository.target.url, "full" if full else "incremental", "running", began
+        )
+        with kept_packs(self.engine.folder, self.repository) as kept:
+            self._begin(row, alone=kept.lasting)
+            try:
+                manifest = self._rounds(row.backup_id, kept, full=full, started_s=started_s)
+            except StorageError as error:
+                self._end(replace(row, state="failed", finished_at=self.clock(), error=error.message))
+                raise
+            kept.forget()
+        self._end(as_row(manifest, self.repository.target.url, began))
+        return manifest
+
+    def _rounds(self, backup_id: str, kept: Kept, *, full: bool, started_s: float) -> Manifest:
+        damaged: dict[str, str] = {}
+        for _ in range(ROUNDS):
+            round_ = _Round(self, backup_id, kept, self.clock())
+            try:
+                manifest, damaged = round_.run(full=full, started_s=started_s)
+            finally:
+                round_.spool.unlink(missing_ok=True)
+            if manifest is not None:
+                return manifest
+            if damaged:
+                self.engine.repair.see_to(sorted(damaged), by="schedule")
+            else:
+                kept.recall_again(self.repository)
+        if damaged:
+            named = "; ".join(damaged[name] for name in sorted(damaged)[:_TOLD])
+            hint = "`strongroom verify --all --repair` says what can be done. Backups that there are stay as they are."
+            raise BackupError(
+                f"{len(damaged)} segments cannot be backed up whole: {named}", hint, {"segments": sorted(damaged)[:_TOLD]}
+            )
+        raise BackupError(f"Copying took longer than {LONGEST}, again and again.", "Run it again: what was copied stays.")
+
+    def _begin(self, row: BackupRow, *, alone: bool) -> None:
+        with self.engine.database.write("backup") as connection:
+            if alone:
+                give_up_backups(connection, row.target, "It did not come to its end.")
+            if not epoch(connection):
+                note_anew(connection, row.started_at)
+            begin_backup(connection, row)
+
+    def _end(self, row: BackupRow) -> None:
+        with self.engine.database.write("backup") as connection:
+            end_backup(connection, row)
+            forget_changes(connection, self.clock())
+
+
+class _Round:
+    """One snapshot and what becomes of it."""
+
+    def __init__(self, create: Create, backup_id: str, kept: Kept, now: datetime) -> None:
+        self._create, self._backup_id, self._kept, self._now = create, backup_id, kept, now
+        self._engine, self._repository = create.engine, create.repository
+        self.spool = self._engine.folder.tmp / f"{secrets.token_hex(12)}.backup"
+
+    def run(self, *, full: bool, started_s: float) -> tuple[Manifest | None, dict[str, str]]:
+        """Return the manifest of the backup, or none, and what was found damaged."""
+        parent = None if full else self._parent()
+        basis = Basis(parent)
+        snapshot = self._snapshot(parent, anew=basis.anew)
+        if snapshot.compare:
+            assert parent is not None
+            basis.entries = read_lists(self._repository, parent.lists)
+            names = {one.segment_sha256 for one in snapshot.segments}
+            snapshot.gone = sorted(basis.entries.keys() - names)
+            snapshot.segments = [one for one in snapshot.segments if one.segment_sha256 not in basis.entries]
+        copying = self._copy(snapshot)
+        if copying.damaged:
+            return None, copying.damaged
+        if self._create.clock() - self._now > LONGEST:
+            return None, {}
+        writing = Writing(self._repository, self._engine.folder.tmp, self._kept, self._create.pack_bytes)
+        manifest = writing.manifest(self._backup_id, basis, snapshot, copying, self.spool)
+        manifest = replace(manifest, finished_at=self._create.clock(), seconds=round(time.monotonic() - started_s, 3))
+        write_manifest(self._repository, manifest)
+        return manifest, {}
+
+    def _parent(self) -> Manifest | None:
+        """Return the newest backup of this catalogue whose manifest is whole, else the newest of any; none that is doomed."""
+        with self._engine.database.read() as connection:
+            mine = epoch(connection)
+        doomed = doomed_packs(self._repository)
+        first = None
+        for _, found in manifests(self._repository):
+            if isinstance(found, Manifest) and not doomed & found.packs.keys():
+                if found.marks[EPOCH] == mine:
+                    return found
+                first = first or found
+        return first
+
+    def _snapshot(self, parent: Manifest | None, *, anew: bool) -> Snapshot:
+        folder, database = self._engine.folder, self._engine.database
+        try:
+            return take_snapshot(folder, database, parent, self._now, self.spool, anew=anew)
+        except IntegrityError as error:
+            if error.context.get("damage") != "journal_damaged":
+                raise
+        mend_journal(folder, database, self._now)
+        return take_snapshot(folder, database, parent, self._now, self.spool, anew=anew)
+
+    def _copy(self, snapshot: Snapshot) -> Copying:
+        records = Records(self._now)
+        with PackWriter(self._repository, self._engine.folder.tmp, self._kept.keep, self._create.pack_bytes) as packs:
+            copying = Copying(self._engine.folder, packs, self._kept, records, self._create.progress)
+            copying.run(snapshot.segments, self._now)
+        with self._engine.database.read() as connection:
+            snapshot.untold += [one for one in records.untold(connection) if one not in snapshot.untold]
+        return copying
+
+
+def as_row(manifest: Manifest, target: str, began: datetime) -> BackupRow:
+    """Return what the catalogue remembers of a backup."""
+    kind: Kind = manifest.kind
+    told = (manifest.finished_at, manifest.counts.documents, manifest.new_bytes, manifest.seconds)
+    return BackupRow(manifest.backup_id, target, kind, "done", began, *told)

@@ -1,0 +1,127 @@
+"""Lists: which segment lies where. A full backup writes all entries; an incremental one those that are new, and what went."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import orjson
+from backports import zstd
+
+from storage.backup.manifest import Part
+from storage.backup.packs import PackWriter
+from storage.backup.repository import Ref, Repository
+from strongroom.errors import BackupDamaged
+
+PARTS_AT_MOST = 16
+"""A chain that is longer is written anew as one list."""
+_ENTRIES = 20_000
+"""Entries of one item: some 3 MB compressed."""
+_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A segment of a backup: where its bytes and those of its index lie. Its name is its digest."""
+
+    segment: Ref
+    index: Ref
+
+    @property
+    def name(self) -> str:
+        """The segment's digest."""
+        return self.segment.sha256
+
+
+class ListWriter:
+    """Writes one part of a list, in items of bounded size. ``part`` once the packs are kept."""
+
+    def __init__(self, packs: PackWriter, keys: str = "list") -> None:
+        self._packs, self._keys = packs, keys
+        self._count = 0
+        self.segments = self.gone = 0
+
+    def add(self, entries: Iterable[Entry], gone: Iterable[str]) -> None:
+        """Add entries, and the names of segments that are no more."""
+        for names in _parts(gone):
+            self._add(orjson.dumps({"gone": name}) for name in names)
+            self.gone += len(names)
+        for part in _parts(entries):
+            self._add(map(_line, part))
+            self.segments += len(part)
+
+    def _add(self, lines: Iterable[bytes]) -> None:
+        add_item(self._packs, f"{self._keys} {self._count:06}", b"\n".join(lines) + b"\n")
+        self._count += 1
+
+    def part(self, as_of: datetime, refs: dict[str, Ref]) -> Part:
+        """Return the part, given where the items lie."""
+        mine = tuple(refs[key] for key in sorted(refs) if key.startswith(f"{self._keys} "))
+        return Part(as_of, mine, self.segments, self.gone)
+
+
+def add_item(packs: PackWriter, key: str, data: bytes) -> None:
+    """Add lines, compressed."""
+    packed = zstd.compress(data, _LEVEL)
+    packs.add(key, packed, hashlib.sha256(packed).hexdigest())
+
+
+def read_item(repository: Repository, ref: Ref) -> list[Any]:  # JSON values, one a line
+    """Return the lines that ``add_item`` wrote.
+
+    Raises:
+        BackupDamaged: the pack is missing or damaged.
+    """
+    try:
+        return [orjson.loads(line) for line in zstd.decompress(repository.item(ref)).splitlines()]
+    except (ValueError, zstd.ZstdError) as error:
+        raise BackupDamaged(f"The pack {ref.pack} holds no list: {error}.", None, {"pack": ref.pack}) from error
+
+
+def read_lists(repository: Repository, parts: Sequence[Part]) -> dict[str, Entry]:
+    """Return the entry of each segment of a backup.
+
+    Raises:
+        BackupDamaged: a part is missing or damaged.
+    """
+    entries: dict[str, Entry] = {}
+    for part in parts:
+        for ref in part.refs:
+            for line in read_item(repository, ref):
+                if "gone" in line:
+                    entries.pop(line["gone"], None)
+                else:
+                    one = _entry(line)
+                    entries.pop(one.name, None)
+                    entries[one.name] = one
+    return entries
+
+
+def _line(one: Entry) -> bytes:
+    at, index = one.segment, one.index
+    return orjson.dumps(
+        {
+            "segment": at.sha256,
+            "pack": at.pack,
+            "offset": at.offset,
+            "size": at.size_bytes,
+            "index": [index.pack if index.pack != at.pack else "", index.offset, index.size_bytes, index.sha256],
+        }
+    )
+
+
+def _entry(line: dict[str, Any]) -> Entry:
+    pack, offset, size, digest = line["index"]
+    return Entry(
+        Ref(line["pack"], line["offset"], line["size"], line["segment"]), Ref(pack or line["pack"], offset, size, digest)
+    )
+
+
+def _parts(things: Iterable[Any]) -> Iterator[list[Any]]:
+    source = iter(things)
+    while part := list(islice(source, _ENTRIES)):
+        yield part

@@ -1,0 +1,235 @@
+"""The manifest: what a backup is made of. It is written last, once; a backup exists if and only if its manifest does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from storage.backup.repository import BACKUPS, FORMAT, Ref, Repository
+from strongroom.errors import BackupDamaged, BackupError, NotFound
+
+_SUFFIX = ".json"
+_TIME = "%Y%m%dT%H%M%SZ"
+_DIGEST = "manifest_sha256"
+Kind = Literal["full", "incremental"]
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the catalogue held at the snapshot. ``documents`` are current versions; bytes are those of the segments."""
+
+    libraries: int = 0
+    documents: int = 0
+    revisions: int = 0
+    segments: int = 0
+    segment_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the list of segments: entries that were added, and the names of those that went. Parts apply in their order."""
+
+    as_of: datetime
+    refs: tuple[Ref, ...]
+    segments: int
+    gone: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Rows of a table. ``whole``: all of its rows; else those that changed since the dump before it."""
+
+    table: str
+    whole: bool
+    ref: Ref
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A version of which an index or the journal tells though it was not committed: a store was under way, or had died."""
+
+    library_id: str
+    version: str
+    stored_at: datetime
+    content_sha256: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Parts of the journal one after another, up to ``offset``; ``tail_sha256`` is that of the last bytes before it."""
+
+    parts: tuple[Ref, ...] = ()
+    offset: int = 0
+    tail_sha256: str = ""
+    untold: tuple[Untold, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A backup. ``packs`` are all packs it needs, with their sizes; ``change`` numbers the last change of a segment it saw."""
+
+    backup_id: str
+    kind: Kind
+    parent: str | None
+    as_of: datetime
+    finished_at: datetime
+    schema: str
+    counts: Counts
+    packs: dict[str, int]
+    lists: tuple[Part, ...]
+    journal: Journal
+    rows: tuple[Dump, ...]
+    change: int
+    removed: int
+    new_segments: int
+    excluded: dict[str, str]
+    new_bytes: int
+    seconds: float
+    format: int = FORMAT
+    marks: dict[str, Any] = field(default_factory=dict)
+    """How far each table was dumped: keys and times, by table."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """What its packs take at the target, with those that it shares."""
+        return sum(self.packs.values())
+
+
+def new_backup_id(repository: Repository, now: datetime) -> str:
+    """Return an id that sorts by time, behind those that there are: two may be made within a second, or a clock be put back."""
+    for last in backup_ids(repository)[-1:]:
+        with suppress(ValueError):
+            made_at = datetime.strptime(last.partition("-")[0], _TIME).replace(tzinfo=UTC)
+            now = max(now, made_at + timedelta(seconds=1))
+    return f"{now.astimezone(UTC):{_TIME}}-{secrets.token_hex(2)}"
+
+
+def write_manifest(repository: Repository, manifest: Manifest) -> int:
+    """Keep a manifest and read it back: from now on the backup exists. Returns its bytes at the target.
+
+    Raises:
+        NameTaken: another backup has this id.
+        BackupDamaged: the target gives back something else; the backup does not exist then.
+    """
+    told = json.dumps(asdict(manifest), default=_plain, sort_keys=True)
+    digest = hashlib.sha256(told.encode()).hexdigest()
+    body = f'{{"{_DIGEST}": "{digest}", "manifest": {told}}}\n'.encode()
+    sealed = list(repository.seal.sealed([body]))
+    repository.target.create(f"{BACKUPS}{manifest.backup_id}{_SUFFIX}", sealed)
+    try:
+        if read_manifest(repository, manifest.backup_id) != manifest:
+            raise BackupDamaged(f"The manifest of {manifest.backup_id} does not read back as it was written.")
+    except (BackupDamaged, NotFound):
+        repository.target.remove(f"{BACKUPS}{manifest.backup_id}{_SUFFIX}")
+        raise
+    return sum(map(len, sealed))
+
+
+def read_manifest(repository: Repository, backup_id: str) -> Manifest:
+    """Read a manifest and prove it by its own digest.
+
+    Raises:
+        NotFound: there is no such backup.
+        BackupDamaged: it is damaged or cut short.
+        BackupError: a newer release wrote it.
+    """
+    try:
+        body = b"".join(repository.seal.opened(repository.target.read(f"{BACKUPS}{backup_id}{_SUFFIX}")))
+    except NotFound:
+        raise NotFound(f"There is no backup {backup_id} in {repository.target.url}.", "`strongroom backup list`") from None
+    try:
+        head, _, told = body.partition(b'"manifest": ')
+        told = told.removesuffix(b"}\n")
+        if json.loads(head.rstrip(b", ") + b"}")[_DIGEST] != hashlib.sha256(told).hexdigest():
+            raise ValueError("it does not hash to its digest")
+        fields = json.loads(told)
+        if fields["format"] > FORMAT:
+            raise BackupError(
+                f"The backup {backup_id} has format {fields['format']}.", "Use the release that made it, or a newer one."
+            )
+        return _manifest(fields)
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"The manifest of {backup_id} in {repository.target.url} is damaged: {error}."
+        raise BackupDamaged(message, None, {"backup_id": backup_id}) from error
+
+
+def backup_ids(repository: Repository) -> list[str]:
+    """Return the ids of all backups, the oldest first."""
+    names = (one.name.removeprefix(BACKUPS) for one in repository.target.names(BACKUPS))
+    return sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+
+
+def manifests(repository: Repository) -> Iterator[tuple[str, Manifest | BackupDamaged]]:
+    """Yield each backup with its manifest, or with what is wrong with that, the newest first."""
+    for backup_id in reversed(backup_ids(repository)):
+        try:
+            yield backup_id, read_manifest(repository, backup_id)
+        except BackupDamaged as error:
+            yield backup_id, error
+
+
+def newest(repository: Repository) -> Manifest | None:
+    """Return the newest backup whose manifest is whole; None when there is none."""
+    return next((one for _, one in manifests(repository) if isinstance(one, Manifest)), None)
+
+
+def find_manifest(repository: Repository, backup_id: str) -> Manifest:
+    """Return a backup by its id, by ``latest``, or by the beginning of an id that is the only one.
+
+    Raises:
+        NotFound: there is none, or several begin like this.
+        BackupDamaged: its manifest is damaged.
+    """
+    if backup_id == LATEST:
+        ids = backup_ids(repository)[-1:]
+    else:
+        ids = [one for one in backup_ids(repository) if one.startswith(backup_id)]
+        ids = [backup_id] if backup_id in ids else ids
+    if len(ids) != 1:
+        said = "There is no backup" if not ids else f"{len(ids)} backups are called"
+        raise NotFound(f"{said} {backup_id!r} in {repository.target.url}.", "`strongroom backup list` shows them.")
+    return read_manifest(repository, ids[0])
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(value)
+
+
+def _manifest(told: dict[str, Any]) -> Manifest:
+    fields = {
+        **told,
+        "as_of": _time(told["as_of"]),
+        "finished_at": _time(told["finished_at"]),
+        "counts": Counts(**told["counts"]),
+        "lists": tuple(Part(_time(one["as_of"]), _refs(one["refs"]), one["segments"], one["gone"]) for one in told["lists"]),
+        "journal": _journal(told["journal"]),
+        "rows": tuple(Dump(one["table"], one["whole"], _ref(one["ref"]), one["rows"]) for one in told["rows"]),
+    }
+    return Manifest(**fields)
+
+
+def _journal(told: dict[str, Any]) -> Journal:
+    untold = (Untold(**{**one, "stored_at": _time(one["stored_at"]), "since": _time(one["since"])}) for one in told["untold"])
+    return Journal(_refs(told["parts"]), told["offset"], told["tail_sha256"], tuple(untold))
+
+
+def _refs(told: list[dict[str, Any]]) -> tuple[Ref, ...]:
+    return tuple(map(_ref, told))
+
+
+def _ref(told: dict[str, Any]) -> Ref:
+    return Ref(**told)
+
+
+_time = datetime.fromisoformat

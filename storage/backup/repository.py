@@ -1,0 +1,130 @@
+"""A repository: a target that holds backups, who made it, and how what it keeps is sealed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from storage.backup.seal import NONE, Seal
+from storage.backup.target import Target, prove
+from strongroom.errors import BackupDamaged, BackupError, NameTaken, NotFound
+
+FORMAT = 1
+MARK = "strongroom-backup.json"
+PACKS, BACKUPS, DOOMED = "packs/", "backups/", "doomed/"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Where bytes lie: ``size_bytes`` of them from ``offset`` on in the plain bytes of a pack, and what they hash to."""
+
+    pack: str
+    offset: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A target whose mark was read. ``seal`` opens what it keeps."""
+
+    target: Target
+    seal: Seal
+    repository_id: str
+
+    def pack(self, name: str) -> Iterator[bytes]:
+        """Yield the plain bytes of a pack; what the target keeps is proven to be what its name says, at the end.
+
+        Raises:
+            BackupDamaged: it is missing, or other bytes than were written.
+        """
+        yield from self.seal.opened(self.stored(name))
+
+    def stored(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a pack as the target keeps them, and prove them at the end: no key is needed for that.
+
+        Raises:
+            BackupDamaged: as ``pack``.
+        """
+        digest = hashlib.sha256()
+        try:
+            for piece in self.target.read(pack_path(name)):
+                digest.update(piece)
+                yield piece
+        except NotFound:
+            raise BackupDamaged(f"The pack {name} is missing from {self.target.url}.", None, {"pack": name}) from None
+        if digest.hexdigest() != name:
+            raise BackupDamaged(
+                f"The pack {name} in {self.target.url} holds other bytes than were written.", None, {"pack": name}
+            )
+
+    def item(self, ref: Ref) -> bytes:
+        """Return what lies at a place, proven by its digest. For what fits into memory.
+
+        Raises:
+            BackupDamaged: its pack is missing or damaged.
+        """
+        if self.seal.kind == NONE:
+            data = b"".join(_found(self.target.read(pack_path(ref.pack), ref.offset, ref.size_bytes), ref.pack, self.target.url))
+        else:
+            data = b"".join(self.pack(ref.pack))[ref.offset : ref.offset + ref.size_bytes]
+        if hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise BackupDamaged(f"The pack {ref.pack} in {self.target.url} is damaged.", None, {"pack": ref.pack})
+        return data
+
+
+def _found(pieces: Iterator[bytes], name: str, url: str) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except NotFound:
+        raise BackupDamaged(f"The pack {name} is missing from {url}.", None, {"pack": name}) from None
+
+
+def pack_path(name: str) -> str:
+    """Return the name under which a target keeps a pack."""
+    return f"{PACKS}{name[:2]}/{name}"
+
+
+def open_repository(target: Target, seal: Seal) -> Repository:
+    """Use a target that holds backups.
+
+    Raises:
+        NotFound: it holds none.
+        BackupError: a newer release made it, or its mark is damaged.
+        BackupKeyError: it is sealed, and the key is another one or none.
+    """
+    try:
+        told = json.loads(b"".join(target.read(MARK)))
+        format_, repository_id = told["format"], str(told["repository_id"])
+        kind, recipients = str(told["sealed"]["kind"]), [str(one) for one in told["sealed"]["recipients"]]
+    except NotFound:
+        raise NotFound(f"There are no backups in {target.url}.", "`strongroom backup create` makes the first.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackupDamaged(f"{MARK} in {target.url} is damaged: {error}.") from error
+    if format_ > FORMAT:
+        raise BackupError(
+            f"{target.url} has format {format_}; this release knows up to {FORMAT}.", "Use the release that made it."
+        )
+    seal.check(kind, recipients)
+    return Repository(target, seal, repository_id)
+
+
+def make_repository(target: Target, seal: Seal, now: datetime) -> Repository:
+    """Use a target; prove and mark it first when it is new. Any number of processes may, at the same time.
+
+    Raises:
+        TargetUnfit: it does not keep its promises.
+        BackupError: as ``open_repository``.
+    """
+    with suppress(NotFound):
+        return open_repository(target, seal)
+    prove(target, now)
+    told = {"strongroom": "backups", "format": FORMAT, "repository_id": secrets.token_hex(8), "made_at": now.isoformat()}
+    with suppress(NameTaken):  # another one was quicker: its mark counts
+        target.create(MARK, [json.dumps({**told, "sealed": {"kind": seal.kind, "recipients": seal.recipients}}).encode() + b"\n"])
+    return open_repository(target, seal)
