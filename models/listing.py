@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
-from sqlalchemy import Connection, func, literal, or_, select
+from sqlalchemy import Connection, func, literal, or_, select, tuple_
 
+from models.database import Database
 from models.ledger import ACTIVE, COLUMNS, JobRow, State
 from models.parts import in_parts
 from models.tables import Job, table_of
@@ -15,20 +16,44 @@ from strongroom.errors import MessageTooNew
 _JOB = table_of(Job)
 STATES: tuple[State, ...] = get_args(State)
 
+PORTION = 1000
+"""Rows of one read, when all are asked for."""
+
 COUNTED = 10_000
 """Nobody counts further than this: more than so many is what people want to know then."""
 
 
-def newest_jobs(connection: Connection, states: Sequence[State] = (), kind: str | None = None, limit: int = 100) -> list[JobRow]:
-    """Return jobs, newest first; only those in the given states, when any are given, and of the kind, when one is given."""
+def newest_jobs(
+    connection: Connection,
+    states: Sequence[State] = (),
+    kind: str | None = None,
+    limit: int = 100,
+    behind: JobRow | None = None,
+) -> list[JobRow]:
+    """Return jobs, newest first: in the given states and of the kind, when such are given, and ``behind`` a job in that order."""
     newest = select(*COLUMNS).order_by(_JOB.c.created_at.desc(), _JOB.c.job_id.desc()).limit(limit)
     if kind is not None:
         newest = newest.where(_JOB.c.kind == kind)
+    if behind is not None:
+        place = tuple_(literal(behind.created_at, _JOB.c.created_at.type), literal(behind.job_id, _JOB.c.job_id.type))
+        newest = newest.where(tuple_(_JOB.c.created_at, _JOB.c.job_id) < place)
     if not states:
         return [JobRow(*row) for row in connection.execute(newest)]
     # One query a state, each along the index: a list of states would have the database sort all that it finds.
     found = [JobRow(*row) for state in states for row in connection.execute(newest.where(_JOB.c.state == state))]
     return sorted(found, key=lambda row: (row.created_at, row.job_id), reverse=True)[:limit]
+
+
+def each_job(database: Database, states: Sequence[State] = (), kind: str | None = None) -> Iterator[JobRow]:
+    """Yield all jobs as ``newest_jobs`` lists them, in constant memory, and in short reads: whoever takes them may be slow."""
+    last: JobRow | None = None
+    while True:
+        with database.read() as connection:
+            rows = newest_jobs(connection, states, kind, PORTION, last)
+        yield from rows
+        if len(rows) < PORTION:
+            return
+        last = rows[-1]
 
 
 def count_states(connection: Connection, at_most: int = COUNTED) -> dict[State, int]:

@@ -35,6 +35,23 @@ def unentered(database: Database, inbox: Path, look_at: int = LOOKED_AT) -> list
     return sorted((row for row in rows if row is not None), key=lambda row: (row.created_at, row.job_id), reverse=True)
 
 
+def each_unentered(database: Database, inbox: Path) -> Iterator[JobRow]:
+    """Yield what ``unentered`` returns, of the whole inbox. Of each file its name and time are kept in memory, no more."""
+    found: list[tuple[int, str]] = []
+    names = _names(inbox)
+    for part in iter(lambda: list(islice(names, _AT_ONCE)), []):
+        with database.read() as connection:
+            known = states_of(connection, part)
+        for name in part:
+            if name not in known:
+                with suppress(FileNotFoundError):  # done meanwhile
+                    found.append(((inbox / f"{name}{SUFFIX}").stat(follow_symlinks=False).st_mtime_ns, name))
+    for _, name in sorted(found, reverse=True):
+        row = _row_of(inbox / f"{name}{SUFFIX}")
+        if row is not None:
+            yield row
+
+
 def find_unentered(inbox: Path, job_id: str) -> JobRow | None:
     """Return a row for the accepted file of that id, opened; None when there is none."""
     row = _row_of(inbox / f"{job_id}{SUFFIX}") if JOB_ID.fullmatch(job_id) else None

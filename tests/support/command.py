@@ -85,7 +85,7 @@ class Folder:
     def jobs(self, *states: str) -> list[dict[str, Any]]:
         """The ledger's rows, newest first."""
         chosen = [word for state in states for word in ("--state", state)]
-        return list(self.run("jobs", "--json", "--limit", "10000", *chosen).fields)
+        return list(self.run("jobs", "--json", *chosen).fields)
 
     @property
     def waiting(self) -> list[Path]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count, islice
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from strongroom.errors import InvalidRequest
 from workers.cli import jobs_change, jobs_wait, jobs_why
-from workers.cli.output import AsJson, Data, engine_on, hand_down, print_fields, print_json, reported
+from workers.cli.output import AsJson, Data, engine_on, hand_down, print_fields, print_json, print_json_array, reported
 
 if TYPE_CHECKING:
     from models.ledger import JobRow, State
     from storage.engine import Engine
+
+_SHOWN = 50
+"""How many jobs a person is shown who does not say."""
 
 _OPENED = 100
 """How many files of the inbox a list opens to say what is in them; of more it says their names."""
@@ -30,7 +37,9 @@ def jobs(
     context: typer.Context,
     state: Annotated[list[str] | None, typer.Option(help="Only jobs in this state; may be given more than once.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only jobs of this kind, such as store.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many, newest first.", min=1)] = 50,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many, newest first; else 50, and with --json all.", min=1, show_default=False)
+    ] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,24 +51,57 @@ def jobs(
     if context.invoked_subcommand is not None:
         hand_down(context, data)
         return
-    from models.listing import count_states, newest_jobs  # noqa: PLC0415 - see output.engine_on
-    from workers.accepted_files import LOOKED_AT, unentered  # noqa: PLC0415 - the same
-    from workers.cli.jobs_view import as_fields, print_counts, print_jobs  # noqa: PLC0415 - the same
-
     with reported(as_json=as_json), engine_on(data) as engine:
         states = _states(state or [])
-        with engine.database.read() as connection:
-            rows = newest_jobs(connection, states, kind, limit)
-            counts = {} if as_json or states or kind else count_states(connection)
-        new = unentered(engine.database, engine.folder.inbox)
-        if kind in {None, "store"} and (not states or "queued" in states):
-            rows = _merged(engine, rows, new, limit)
         if as_json:
-            print_json([as_fields(row) for row in rows])
+            _print_all(engine, states, kind, limit)
         else:
-            print_jobs(rows)
-            if not (states or kind):
-                print_counts(counts, len(new), more=len(new) == LOOKED_AT)
+            _print_table(engine, states, kind, limit or _SHOWN)
+
+
+def _print_all(engine: Engine, states: list[State], kind: str | None, limit: int | None) -> None:
+    """Print jobs as they are read: other programs count on all of them, and there may be a million."""
+    from models.listing import each_job  # noqa: PLC0415 - see output.engine_on
+    from workers.accepted_files import each_unentered, opened  # noqa: PLC0415 - the same
+    from workers.cli.jobs_view import as_fields  # noqa: PLC0415 - the same
+
+    now, number = datetime.now(UTC), count()
+    files = each_unentered(engine.database, engine.folder.inbox) if _shows_files(states, kind) else iter(())
+    told = (opened(engine.folder.inbox, row) if next(number) < _OPENED else row for row in files)
+    rows = newest_first(told, each_job(engine.database, states, kind), now)
+    print_json_array(as_fields(row) for row in islice(rows, limit))
+
+
+def newest_first(files: Iterator[JobRow], entered: Iterator[JobRow], since: datetime) -> Iterator[JobRow]:
+    """Merge accepted files that the ledger did not know at the time ``since`` with what it knows now. Yields each job once."""
+    pairs = (((row, False) for row in files), ((row, True) for row in entered))
+    entered_since: set[str] = set()
+    last = ""
+    for row, is_entered in heapq.merge(*pairs, key=lambda pair: (pair[0].created_at, pair[0].job_id), reverse=True):
+        if is_entered and row.created_at >= since:
+            entered_since.add(row.job_id)  # by its message, so that it is as young as that
+        if row.job_id != last and (is_entered or row.job_id not in entered_since):
+            yield row
+        last = row.job_id
+
+
+def _print_table(engine: Engine, states: list[State], kind: str | None, limit: int) -> None:
+    from models.listing import count_states, newest_jobs  # noqa: PLC0415 - see output.engine_on
+    from workers.accepted_files import LOOKED_AT, unentered  # noqa: PLC0415 - the same
+    from workers.cli.jobs_view import print_counts, print_jobs  # noqa: PLC0415 - the same
+
+    with engine.database.read() as connection:
+        rows = newest_jobs(connection, states, kind, limit)
+        counts = {} if states or kind else count_states(connection)
+    new = unentered(engine.database, engine.folder.inbox)
+    print_jobs(_merged(engine, rows, new, limit) if _shows_files(states, kind) else rows)
+    if not (states or kind):
+        print_counts(counts, len(new), more=len(new) == LOOKED_AT)
+
+
+def _shows_files(states: list[State], kind: str | None) -> bool:
+    """Whether accepted files that the ledger does not know, which are queued stores, are among what is asked for."""
+    return kind in {None, "store"} and (not states or "queued" in states)
 
 
 @jobs_app.command("show")

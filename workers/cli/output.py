@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +45,16 @@ def hand_down(context: typer.Context, data: Path | None) -> None:
 def print_json(value: object) -> None:
     """Print one JSON value on standard output, in ASCII: whatever the terminal's encoding is, it gets through."""
     sys.stdout.write(json.dumps(value, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def print_json_array(values: Iterable[object]) -> None:
+    """Print an array as ``print_json`` would, one value at a time: it may be longer than memory."""
+    before = "["
+    for value in values:
+        sys.stdout.write(before + json.dumps(value, default=str))
+        before = ", "
+    sys.stdout.write("]\n" if before == ", " else "[]\n")
     sys.stdout.flush()
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from strongroom.contracts import Priority
 from strongroom.inbox import InboxWriter
 from tests.support.catalogue import START
 from tests.support.desk import Desk, document
+from tests.support.job_rows import NOON, add_jobs
 from workers.cli import app
+from workers.cli.jobs import newest_first
 
 AT_LEAST = {"id", "kind", "state", "attempts", "subject"}
 """What other programs count on."""
@@ -70,6 +75,32 @@ def test_the_list_is_an_array_with_what_other_programs_count_on(ended: Desk) -> 
 def test_an_empty_ledger_is_an_empty_array(desk: Desk) -> None:
     assert listed(desk) == []
     assert run(desk).stdout == "There are no jobs.\n"
+
+
+def test_programs_are_told_of_all_jobs_and_people_of_fifty(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.listing.PORTION", 7)
+    minutes = [number // 3 for number in range(60)]
+    add_jobs(desk.engine.database, *(("store", ("done", "failed")[number % 2], minutes[number]) for number in range(60)))
+    newest = [f"job-{number}" for number in sorted(range(60), key=lambda one: (minutes[one], f"job-{one}"), reverse=True)]
+    for minute, name in ((0, "waits-0000"), (30, "waits-0030")):
+        stage(desk, name, "a.json")
+        then = (NOON + timedelta(minutes=minute, seconds=1)).timestamp()
+        os.utime(desk.inbox / f"{name}.inbox", (then, then))
+    expected = ["waits-0030", *newest[:-3], "waits-0000", *newest[-3:]]
+    assert [row["id"] for row in listed(desk)] == expected
+    assert [row["id"] for row in listed(desk, "--limit", "9")] == expected[:9]
+    failed = [name for name in newest if int(name[4:]) % 2]
+    assert [row["id"] for row in listed(desk, "--state", "failed")] == failed
+    assert len(listed(desk, "--state", "failed", "--state", "done")) == 60
+    assert sum("store" in line for line in run(desk).stdout.splitlines()) == 50
+    assert next(row for row in listed(desk) if row["id"] == "waits-0000")["subject"] == "a.json"
+
+
+def test_a_file_that_is_entered_while_the_list_is_read_is_one_job(ended: Desk) -> None:
+    done, failed = (ended.job(name) for name in ("done-00001", "failed-0001"))
+    older = replace(failed, created_at=done.created_at - timedelta(minutes=1), state="queued")
+    for since, files in ((failed.created_at, [older]), (NOON, [failed])):
+        assert list(newest_first(iter(files), iter([failed, done]), since)) == [failed, done]
 
 
 def test_states_kinds_and_a_limit_narrow_the_list_down(ended: Desk) -> None:
