@@ -104,6 +104,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Bytes of the disk that jobs leave free, for cleanup and the catalogue; unset: 2 % of it, at most 1 GiB.",
     )
+    quotas: dict[str, Any] = Field(
+        {},
+        description='Stored bytes that a library may take, by library pattern, and all together, as JSON: {"*": "10GB", '
+        '"/legal/*": "unlimited", "total": "1TB"}. docs/how-to/quotas.md.',
+    )
     history_days: int = Field(90, ge=1, description="Days after which an ended job is removed from the history.")
     history_jobs: int = Field(1_000_000, ge=1, description="Ended jobs that the history keeps, the newest.")
     grace_period_s: int = Field(60, ge=1, description="Seconds a running job may go on after a stop was asked for.")

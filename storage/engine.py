@@ -16,6 +16,7 @@ from models.migrate import check_revision, upgrade
 from models.names import real_name
 from models.rows import LibraryRow, StoredVersion
 from storage.accesses import Accesses
+from storage.allowance import Allowance
 from storage.codecs import encoder_of
 from storage.documents import Limits
 from storage.findings import keep_verification
@@ -23,6 +24,7 @@ from storage.governor import Governor
 from storage.intake import Incoming, tree_path
 from storage.layout import DataFolder
 from storage.paths import LATEST
+from storage.quotas import Quotas
 from storage.reading import Reader
 from storage.repair import Repair
 from storage.rollback import Rollback, follow_newest, rollback
@@ -52,6 +54,7 @@ class Options:
     """Sources of a repair beyond the data folder."""
     reserve_bytes: int | None = None
     """What jobs leave free on the disk; None: see storage/governor.py."""
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ class Engine:
         self.archive = Archive(self.folder, self.database)
         self.accesses = Accesses()
         self.governor = Governor(folder.root, options.reserve_bytes)
-        self._storing = Storing(self.folder, self.database, encoder, self.options.limits)
+        self.allowance = Allowance(options.quotas)
+        self._storing = Storing(self.folder, self.database, encoder, self.options.limits, allowance=self.allowance)
 
     def create(self) -> Self:
         """Make the data folder and bring its catalogue to this release; complete one that is there.

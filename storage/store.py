@@ -21,6 +21,7 @@ from models.history import already_there, current_versions, removed_revisions
 from models.leases import LeaseLost
 from models.names import real_names
 from models.rows import NewSegment, NewVersion
+from storage.allowance import Allowance, discard
 from storage.codecs import Encoder
 from storage.documents import Limits
 from storage.index import VersionRecord
@@ -28,11 +29,12 @@ from storage.intake import Incoming
 from storage.journal import append_journal
 from storage.layout import DataFolder
 from storage.outcome import Outcome
+from storage.quotas import Quotas
 from storage.segments import in_place
 from storage.trash import finish_condemned
 from storage.writing import Means, Writing
 from strongroom.contracts import DocumentReceipt
-from strongroom.errors import CatalogueBusy
+from strongroom.errors import CatalogueBusy, QuotaExceeded
 
 ATTEMPTS = 3
 """Each but the first was lost to a sweep that took what the one before relied on: more in a row are no accident."""
@@ -45,9 +47,16 @@ class Storing:
     """Stores batches into one data folder. Belongs to one process; calls may come from several threads."""
 
     def __init__(
-        self, folder: DataFolder, database: Database, encoder: Encoder, limits: Limits, threads: ThreadPoolExecutor | None = None
+        self,
+        folder: DataFolder,
+        database: Database,
+        encoder: Encoder,
+        limits: Limits,
+        threads: ThreadPoolExecutor | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self._database = database
+        self._allowance = allowance or Allowance(Quotas())
         self._folder = folder
         self._journal = folder.journal
         # isal and hashlib let go of the interpreter's lock: a second thread is worth a second core.
@@ -66,7 +75,7 @@ class Storing:
 
         Raises:
             Transient: what waiting can heal; nothing of the batch is stored then, and calling again is safe.
-            LeaseLost: ``record`` raised it; nothing of the batch is stored, and the disk does not say that it was.
+            LeaseLost, QuotaExceeded: ``record`` raised it; nothing of the batch is stored, and the disk does not say that it was.
             StorageError: likewise, for as long as the folder or the catalogue is as it is.
         """
         for _ in range(ATTEMPTS):
@@ -80,6 +89,11 @@ class Storing:
                     return self._commit_late(outcomes, writing, record)
             except LeaseLost:
                 append_journal(self._journal, [_void(one) for one in outcomes if one.error is None])
+                raise
+            except QuotaExceeded:
+                append_journal(self._journal, [_void(one) for one in outcomes if one.error is None])
+                with self._database.write("discard") as connection:
+                    discard(connection, self._folder, writing.batch.segments)
                 raise
             self._void_renamed(outcomes)
             finish_condemned(self._folder, self._database, datetime.now(UTC))  # else the same bytes would be refused again
@@ -142,6 +156,13 @@ class Storing:
     ) -> list[DocumentReceipt]:
         if not in_place(self._folder, segments):
             raise Outdated
+        refused = self._allowance.refuse(connection, [one for one in outcomes if one.error is None])
+        if refused:
+            append_journal(self._journal, [_void(one) for one in refused])
+            raise Outdated  # once more, without them
+        if not versions:
+            discard(connection, self._folder, segments)
+            segments = ()
         answers = commit_store(connection, segments, versions)
         for one, answer in zip((one for one in outcomes if one.error is None), answers, strict=True):
             one.answer = answer

@@ -294,6 +294,17 @@ class NotEnoughSpace(DiskFull):
     )
 
 
+class QuotaExceeded(Transient):
+    """A library, or all of them together, would take more than its quota. Nothing of the job was stored; it waits for room."""
+
+    code = "quota_exceeded"
+    category = "configuration"
+    default_hint = (
+        "`strongroom quota` shows what is used: remove versions (`strongroom cleanup`) or raise STRONGROOM_QUOTAS. "
+        "An accepted job goes on by itself then."
+    )
+
+
 class QueueFull(Transient):
     """More jobs wait already than the service allows. Nothing of this call's next message was staged or sent."""
 

@@ -129,10 +129,10 @@ class Wait:
             raise WaitTimeout(message, self._hint(), context)
         return min(self._pause_s, left)
 
-    def _hint(self) -> str | None:
+    def _hint(self) -> str:
         held = next((ticket.undelivered for ticket in self._outstanding if ticket.undelivered), None)
         if held is None:
-            return None
+            return f"It goes on. `strongroom jobs why {self._outstanding[0].request_id}` says what it waits for."
         hint = "They are accepted, and stored when workers are there; wait again then."
         return f"{hint} When they were sent: {held.message} {held.hint}"
 

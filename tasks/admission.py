@@ -6,7 +6,8 @@ is emptied, or a quota that is raised, is noticed without anybody being told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
@@ -15,13 +16,16 @@ from models.admission import parked_jobs, promised_bytes, wake_jobs
 from models.leases import postpone_job
 from models.ledger import JobRow
 from storage.governor import store_peak
-from strongroom.contracts import ErrorInfo
-from strongroom.errors import NotEnoughSpace
+from strongroom.contracts import DocumentReceipt, ErrorInfo
+from strongroom.errors import NotEnoughSpace, QuotaExceeded
 from strongroom.result import Problem
 from tasks.services import Services
 
 LOOK_AGAIN = timedelta(minutes=5)
 """When a parked job is tried in any case, should nobody have seen that there is room."""
+
+_GROWTH = "growth"
+"""In an error's context: by how many stored bytes the job would make each library grow."""
 
 
 def admit(services: Services, connection: Connection, row: JobRow, now: datetime) -> bool:
@@ -45,11 +49,32 @@ def needs_of_store(services: Services, payload: str) -> int:
         return 0
 
 
+def refuse_over_quota(receipts: Sequence[DocumentReceipt]) -> None:
+    """Have a job wait as a whole when one of its documents would be over a quota. In the transaction that stored the others.
+
+    To store the others and try again was rejected: what came in between would be undone by the second attempt.
+
+    Raises:
+        QuotaExceeded: the first document's error; its context says by how much each library would grow.
+    """
+    over = [one.error for one in receipts if one.error is not None and one.error.code == QuotaExceeded.code]
+    if not over:
+        return
+    growth: Counter[str] = Counter()
+    for one in over:
+        growth[one.context["library_id"]] += one.context["needs_bytes"]
+    for receipt in receipts:
+        if receipt.status == "stored" and receipt.library_id is not None:
+            growth[receipt.library_id] += receipt.stored_bytes or 0
+    raise QuotaExceeded(over[0].message, over[0].hint, {**over[0].context, _GROWTH: dict(growth)})
+
+
 def wake_parked(services: Services) -> int:
     """Have those parked jobs be due for which there is room now, the oldest first; return how many."""
     with services.database.read() as connection:
-        rows = [row for row in parked_jobs(connection) if _code(row) == NotEnoughSpace.code]
-        ready = list(_with_space(services, connection, rows))
+        rows = parked_jobs(connection)
+        ready = list(_with_space(services, connection, [row for row in rows if _code(row) == NotEnoughSpace.code]))
+        ready += _under_quota(services, connection, [row for row in rows if _code(row) == QuotaExceeded.code])
     if not ready:
         return 0
     with services.database.write("ledger") as connection:
@@ -60,6 +85,18 @@ def _with_space(services: Services, connection: Connection, rows: Sequence[JobRo
     if rows:
         fits = services.engine.governor.fitting([row.needs_bytes for row in rows], promised_bytes(connection))
         yield from (row.job_id for row, one in zip(rows, fits, strict=True) if one)
+
+
+def _under_quota(services: Services, connection: Connection, rows: Sequence[JobRow]) -> Iterator[str]:
+    """Yield the jobs that fit under the quotas beside those before them."""
+    taken: Counter[str | None] = Counter()
+    for row in rows:
+        growth: Mapping[str, int] = (row.error or {}).get("context", {}).get(_GROWTH, {})
+        wanted: Counter[str | None] = Counter({None: sum(growth.values())})
+        wanted.update(growth)
+        if services.engine.allowance.has_room(connection, taken + wanted):
+            taken += wanted
+            yield row.job_id
 
 
 def _code(row: JobRow) -> str:

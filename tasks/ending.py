@@ -14,10 +14,11 @@ from models.ledger import JobRow, Lease, State
 from strongroom import durable
 from strongroom.contracts import DocumentReceipt, ErrorInfo, StoreReceipt
 from strongroom.disposal import dispose
-from strongroom.errors import DiskFull, MessageTooNew, StorageError
+from strongroom.errors import DiskFull, MessageTooNew, QuotaExceeded, StorageError
 from strongroom.inbox import write_receipt
 from strongroom.result import Problem
 from tasks.accepted import SUFFIX, Accepted
+from tasks.admission import LOOK_AGAIN
 from tasks.retry import delay_before
 from tasks.services import Services
 
@@ -98,8 +99,9 @@ def fail(
 
 def postpone(services: Services, lease: Lease, attempts: int, error: StorageError) -> None:
     """Record that a job is to be tried again, and when; the reconciler sends it then. Nothing, when the lease was lost."""
-    counted = not isinstance(error, DiskFull | MessageTooNew)
-    due_at = datetime.now(UTC) + (NEWER_WORKER if isinstance(error, MessageTooNew) else _delay(attempts, counted=counted))
+    counted = not isinstance(error, DiskFull | MessageTooNew | QuotaExceeded)
+    known = {MessageTooNew: NEWER_WORKER, QuotaExceeded: LOOK_AGAIN}.get(type(error))
+    due_at = datetime.now(UTC) + (known or _delay(attempts, counted=counted))
     info: Mapping[str, Any] = ErrorInfo.of(Problem.of(error)).model_dump()  # JSON
     with services.database.write("ledger") as connection:
         postpone_job(connection, lease, due_at, info, counted=counted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from typing import Any
@@ -19,10 +20,10 @@ from sqlalchemy import Connection
 from models.leases import LeaseLost, give_back
 from models.ledger import JobRow, Lease, NewJob
 from strongroom.contracts import DocumentReceipt
-from strongroom.errors import BrokerUnavailable, InvalidMessage, PayloadDamaged, PayloadMissing, StorageError
+from strongroom.errors import BrokerUnavailable, InvalidMessage, PayloadDamaged, PayloadMissing, QuotaExceeded, StorageError
 from strongroom.routes import LONG_QUEUE
 from tasks.accepted import SUFFIX, Accepted, claim, take_along
-from tasks.admission import needs_of_store
+from tasks.admission import needs_of_store, refuse_over_quota
 from tasks.ending import bring_back, end_stored, fail, hand_back, postpone, worn_out
 from tasks.finish import finish_ended, was_taken_along
 from tasks.messages import accept_message, refuse_message
@@ -81,7 +82,7 @@ def _store(services: Services, row: JobRow, files: ExitStack) -> None:
         if row.attempts > 1 and len(first.documents) > 1:
             receipts = [store_one_by_one(services, row, first)]
         else:
-            receipts = in_process(lambda: _store_together(services, together))
+            together, receipts = _stored(services, row, together)
     except (PayloadMissing, PayloadDamaged) as error:
         fail(services, row.lease, error)
     except LeaseLost as lost:
@@ -107,11 +108,34 @@ def _open(services: Services, row: JobRow) -> Accepted:
         return Accepted(path)
 
 
+def _stored(
+    services: Services, row: JobRow, together: dict[Accepted, Lease]
+) -> tuple[dict[Accepted, Lease], list[list[DocumentReceipt]]]:
+    """Store the documents of these jobs; return which of them have ended, and their receipts.
+
+    Raises:
+        QuotaExceeded: a job that is alone has no room under a quota. It has stored nothing.
+    """
+    try:
+        return together, in_process(partial(_store_together, services, together))
+    except QuotaExceeded:
+        if len(together) == 1:
+            raise
+    ended: dict[Accepted, list[DocumentReceipt]] = {}
+    for accepted, lease in together.items():  # each by itself: one without room keeps no other from being stored
+        try:
+            ended[accepted] = in_process(partial(_store_together, services, {accepted: lease}))[0]
+        except QuotaExceeded as error:
+            postpone(services, lease, row.attempts, error)
+    return {accepted: together[accepted] for accepted in ended}, list(ended.values())
+
+
 def _store_together(services: Services, together: Mapping[Accepted, Lease]) -> list[list[DocumentReceipt]]:
     bounds = list(pairwise(accumulate((len(one.documents) for one in together), initial=0)))
 
     def record(connection: Connection, receipts: Sequence[DocumentReceipt]) -> None:
         for lease, (start, end) in zip(together.values(), bounds, strict=True):
+            refuse_over_quota(receipts[start:end])
             end_stored(connection, lease, receipts[start:end])
 
     documents = [document for accepted in together for document in accepted.documents]

@@ -16,6 +16,7 @@ from strongroom.contracts import DocumentReceipt, ErrorInfo
 from strongroom.errors import Poisonous
 from strongroom.result import Problem
 from tasks.accepted import Accepted
+from tasks.admission import refuse_over_quota
 from tasks.ending import end_stored
 from tasks.finish import recall
 from tasks.retry import in_process
@@ -86,6 +87,7 @@ def _store_one(services: Services, row: JobRow, document: Incoming, position: in
     stored = replace(suspects, done=suspects.done | {position})
 
     def record(connection: Connection, receipts: Sequence[DocumentReceipt]) -> None:
+        refuse_over_quota(receipts)
         now = suspects if receipts[0].status == "failed" else stored
         note_suspects(connection, row.lease, now.as_json(None))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from config.settings import Settings
 from storage.documents import Limits
 from storage.engine import Engine, Options
+from storage.quotas import parse_quotas
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -16,6 +17,7 @@ def make_engine(settings: Settings) -> Engine:
         limits=Limits(document_bytes=settings.max_document_bytes),
         mend_reads=settings.repair,
         reserve_bytes=settings.reserve_bytes,
+        quotas=parse_quotas(settings.quotas),
     )
     return Engine(settings.data_dir, options)
 

@@ -10,7 +10,7 @@ from models.due import SETTLED
 from models.interventions import DISCARDED
 from models.leases import LEASE
 from models.ledger import JobRow, State
-from strongroom.errors import DiskFull, InvalidMessage, MessageTooNew, NotEnoughSpace
+from strongroom.errors import DiskFull, InvalidMessage, MessageTooNew, NotEnoughSpace, QuotaExceeded
 from tasks.unreadable import MESSAGE
 from workers.situation import Situation, percent
 
@@ -120,6 +120,7 @@ def _parked(situation: Situation) -> str:
 _PARKED = {
     DiskFull.code: ("parked until the disk has room", "tried again"),
     NotEnoughSpace.code: ("parked until enough space is free", "looked at again"),
+    QuotaExceeded.code: ("parked until there is room under a quota", "looked at again"),
     MessageTooNew.code: ("waits for a newer worker", "offered again"),
 }
 

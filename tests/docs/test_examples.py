@@ -24,6 +24,7 @@ SESSIONS = {
         "docs/how-to/read-the-tree.md",
         "docs/how-to/failed-jobs.md",
         "docs/how-to/disk-full.md",
+        "docs/how-to/quotas.md",
     ],
     "no service": [
         "docs/how-to/settings.md",

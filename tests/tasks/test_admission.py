@@ -13,7 +13,9 @@ import pytest
 from models.admission import promised_bytes
 from models.due import running_jobs
 from models.ledger import NewJob, find_jobs
+from storage.engine import Options
 from storage.governor import Governor, Space, store_peak
+from storage.quotas import parse_quotas
 from strongroom.errors import DiskFull
 from tasks.accepted import claim
 from tasks.admission import needs_of_store, wake_parked
@@ -181,3 +183,67 @@ def _park_and_go_on(desk: Desk, name: str) -> None:
 
 def test_the_peak_of_a_store_is_its_file_in_a_segment_and_in_the_tree() -> None:
     assert store_peak(10 << 20) > 20 << 20
+
+
+def _limited(**limits: object) -> Options:
+    return Options(quotas=parse_quotas(limits))
+
+
+def test_a_job_over_a_quota_waits_uncounted_and_goes_on_when_the_quota_is_raised(open_desk: Open) -> None:
+    desk = open_desk(options=_limited(**{"/a/b": 10}))
+    desk.stage(ONE, document())
+    row = desk.run(ONE)
+    assert (row.state, row.attempts, (row.error or {})["code"]) == ("parked", 0, "quota_exceeded")
+    assert (desk.staged, desk.kept, desk.receipt(ONE), desk.revisions()) == ([ONE], [], None, [])
+    assert wake_parked(desk.services) == 0
+    desk.close()
+
+    desk = open_desk(options=_limited(**{"/a/b": "1MB"}))
+    assert wake_parked(desk.services) == 1
+    assert desk.reconcile() == 1
+    assert desk.deliver() == 1
+    assert (desk.job(ONE).state, len(desk.revisions()), desk.staged) == ("done", 1, [])
+
+
+def test_a_job_over_a_quota_keeps_no_other_that_was_taken_along_from_being_stored(open_desk: Open) -> None:
+    desk = open_desk(options=_limited(**{"/full": 10}))
+    for name, library in ((ONE, "/full"), (TWO, "/a/b"), (THREE, "/full")):
+        desk.stage(name, document(library))
+    desk.run(ONE)
+    assert {name: desk.job(name).state for name in (ONE, TWO, THREE)} == {ONE: "parked", TWO: "done", THREE: "parked"}
+    assert desk.staged == sorted([ONE, THREE])
+    assert len(desk.revisions("/a/b")) == 1
+
+
+def test_a_job_of_many_documents_waits_as_a_whole_and_until_all_of_it_fits(open_desk: Open) -> None:
+    documents = [document("/full", f"{number}.0", text="x" * number) for number in range(3)]
+    roomy = open_desk()
+    roomy.stage(ONE, documents[0])
+    roomy.run(ONE)
+    size = roomy.revisions("/full")[0].place.length
+    desk = open_desk(name="test:2", options=_limited(**{"/full": 2 * size + size // 2}))
+    desk.stage(TWO, *documents, document("/other"))
+    assert desk.run(TWO).state == "parked"
+    assert (len(desk.revisions("/full")), desk.revisions("/other")) == (1, [])
+    assert wake_parked(desk.services) == 0, "it was tried again though not all of it fits"
+
+    larger = open_desk(name="test:3", options=_limited(**{"/full": 4 * size}))
+    assert wake_parked(larger.services) == 1
+    assert larger.reconcile() == 1
+    larger.deliver()
+    assert larger.job(TWO).state == "done"
+    assert [len(larger.revisions(name)) for name in ("/full", "/other")] == [3, 1]
+
+
+def test_a_job_that_was_tried_before_goes_on_where_the_quota_stopped_it(open_desk: Open) -> None:
+    documents = [document("/a/b", f"{number}.0") for number in range(2)]
+    desk = open_desk(options=_limited(**{"/a/b": 100}))
+    desk.stage(ONE, *documents)
+    with failing("segment: fsync", OSError(5, "Input/output error")):
+        assert desk.run(ONE).state == "retrying"
+    assert desk.run(ONE).state == "parked"
+    assert 0 < len(desk.revisions()) < 2
+    larger = open_desk(name="test:2", options=_limited(**{"/a/b": "1MB"}))
+    assert wake_parked(larger.services) == 1
+    assert larger.run(ONE).state == "done"
+    assert len(larger.revisions()) == 2
