@@ -144,7 +144,8 @@ def test_a_part_of_its_own_is_refused_while_a_service_runs(service: Running) -> 
 
 
 def test_of_two_services_one_may_be_killed_and_nothing_of_it_remains(service: Running, tmp_path: Path) -> None:
-    assert strongroom("up", "--detach", "--data", tmp_path).returncode == 0
+    assert strongroom("up", "--detach", "--quiet", "--data", tmp_path).returncode == 0
+    assert "worker-short ready after" in (tmp_path / "logs" / "service.log").read_text(), "quiet is who started it, not the log"
     other = state_of(tmp_path)
     ours = state_of(service.data)
     assert other["ready"]

@@ -12,6 +12,7 @@ import typer
 
 from config.settings import Settings
 from strongroom.errors import PermissionRefused, StorageError
+from workers.alarm_state import load_alarms
 from workers.cli import service_view as view
 from workers.cli.output import FAILED, NOT_RUNNING, AsJson, Data, Quiet, print_json, reported, settings_of
 from workers.console import Console, Loudness
@@ -112,10 +113,11 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
         state = read_state(folder) or _one_by_one(folder)
         pid = state.pid if state else supervisor_of(folder)
         writable = state is not None and _takes_writes(settings)
+        wrong = load_alarms(folder).wrong
     if as_json:
-        print_json(view.as_fields(state, database=writable) if state else view.absent_fields(folder, pid))
+        print_json(view.as_fields(state, database=writable, wrong=wrong) if state else view.absent_fields(folder, pid))
     elif state:
-        view.print_status(state, database=writable)
+        view.print_status(state, database=writable, wrong=wrong)
     else:
         view.print_absent(folder, pid)
     if pid is None:
@@ -148,7 +150,8 @@ def _start_detached(settings: Settings, loudness: Loudness) -> ServiceState:
 
     def work(send: Send) -> None:
         try:
-            run_service(_order(settings, Console(loudness)), lambda _state: send({"ready": True}))
+            # Its console is a log, where restarts belong however little the one who started it wants to hear.
+            run_service(_order(settings, Console(max(loudness, Loudness.NORMAL))), lambda _state: send({"ready": True}))
         except StorageError as error:
             send(pack(error))
 
