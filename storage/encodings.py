@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from backports import zstd
 
-from storage.codecs import REFERRING, Compressor
+from storage.codecs import REFERRING, Compressor, Encoder, smallest_gzip
 from storage.segments import Encoded, block_digests
 
 _P = zstd.CompressionParameter
@@ -35,10 +36,13 @@ Kept = Literal["gzip", "zstd"]
 """How a content is encoded that is to be read without any other."""
 
 
+WHOLE_GZIP_BYTES = 96 << 20
+"""Longer contents are encoded by zlib as streams: libdeflate takes a content whole or not at all."""
+
+
 def encode_alone(plain: Plain, kept: Kept, effort: int = BEST) -> Encoded:
     """Return the best encoding that needs no other content."""
-    stored = zlib.compress(plain.data, 9, 31) if kept == "gzip" else _zstd(plain.data, None, BEST_LEVEL)
-    return _encoded(plain, kept, stored, None, effort)
+    return _encoded(plain, kept, SMALLEST[kept].whole(plain.data), None, effort)
 
 
 def encode_with(plain: Plain, reference: Plain) -> Encoded:
@@ -49,14 +53,6 @@ def encode_with(plain: Plain, reference: Plain) -> Encoded:
 def quick_bytes(plain: Plain, reference: Plain | None) -> int:
     """Return about how many bytes an encoding would take, relative to others: enough to choose a reference by."""
     return len(_zstd(plain.data, None if reference is None else reference.data, QUICK_LEVEL))
-
-
-def best_stream(kept: Kept) -> Compressor:
-    """Return a compressor for what does not fit in memory."""
-    if kept == "gzip":
-        return zlib.compressobj(9, zlib.DEFLATED, 31)
-    options: dict[int, Any] = {_P.compression_level: BEST_LEVEL, _P.window_log: _STREAM_WINDOW, _P.checksum_flag: 1}
-    return zstd.ZstdCompressor(options=options)
 
 
 def packed(compressor: Compressor, pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -84,3 +80,17 @@ def _encoded(plain: Plain, codec: str, stored: bytes, reference: Plain | None, e
     if reference is None:
         return Encoded(*known, effort=effort)
     return Encoded(*known, reference.content_sha256, 0, len(reference.data), effort)
+
+
+def _zstd_stream() -> Compressor:
+    options: dict[int, Any] = {_P.compression_level: BEST_LEVEL, _P.window_log: _STREAM_WINDOW, _P.checksum_flag: 1}
+    return zstd.ZstdCompressor(options=options)
+
+
+SMALLEST: Mapping[Kept, Encoder] = MappingProxyType(
+    {
+        "gzip": Encoder("gzip", smallest_gzip, lambda: zlib.compressobj(9, zlib.DEFLATED, 31)),
+        "zstd": Encoder("zstd", lambda data: _zstd(data, None, BEST_LEVEL), _zstd_stream),
+    }
+)
+"""How compress encodes what needs no other content. Beside the codecs on arrival, since nobody should wait for these."""

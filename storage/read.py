@@ -29,15 +29,12 @@ def read_content(folder: DataFolder, place: Place) -> bytes:
         IntegrityError: the stored bytes are missing, cut short or damaged, or those of what they refer to.
     """
     if place.reference_sha256 is not None:
-        return _read_whole(folder, place, MAX_DEPTH)
+        return bytes(_read_whole(folder, place, MAX_DEPTH))
     if place.blocks is not None:
         return b"".join(stream_content(folder, place))
     with _open_segment(folder, place) as descriptor:
         stored = _read_block(descriptor, place, 0, place.length, bytes.fromhex(place.stored_sha256))
-    plain = b"".join(decode(iter((stored,)), place.codec))
-    if len(plain) != place.size_bytes:
-        raise _damaged(place, f"unpack to {len(plain)} bytes, not {place.size_bytes}")
-    return plain
+    return bytes(unpack(stored, place.codec, place.size_bytes))
 
 
 def stream_content(folder: DataFolder, place: Place) -> Iterator[bytes]:
@@ -58,15 +55,12 @@ def stream_content(folder: DataFolder, place: Place) -> Iterator[bytes]:
         raise _damaged(place, "unpack to another content than was recorded")
 
 
-def _read_whole(folder: DataFolder, place: Place, depth: int) -> bytes:
+def _read_whole(folder: DataFolder, place: Place, depth: int) -> bytes | bytearray:
     reference = _reference(folder, place, depth)
-    plain = unpack(b"".join(stored_blocks(folder, place)), place.codec, reference)
-    if len(plain) != place.size_bytes:
-        raise _damaged(place, f"unpack to {len(plain)} bytes, not {place.size_bytes}")
-    return plain
+    return unpack(b"".join(stored_blocks(folder, place)), place.codec, place.size_bytes, reference)
 
 
-def _reference(folder: DataFolder, place: Place, depth: int) -> bytes | None:
+def _reference(folder: DataFolder, place: Place, depth: int) -> bytes | bytearray | None:
     """Return what an object refers to: verified as stored bytes are; that it is the right one the frame's checksum tells."""
     if place.reference_sha256 is None:
         return None
@@ -84,7 +78,7 @@ def _reference(folder: DataFolder, place: Place, depth: int) -> bytes | None:
         return _part(folder, moved, place, depth - 1)
 
 
-def _part(folder: DataFolder, base: Place, wanted: Place, depth: int) -> bytes:
+def _part(folder: DataFolder, base: Place, wanted: Place, depth: int) -> bytes | bytearray:
     """Return what ``wanted`` refers to of ``base``."""
     start, end = wanted.reference_offset, wanted.reference_offset + wanted.reference_length
     if end > base.size_bytes:

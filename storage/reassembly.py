@@ -14,6 +14,7 @@ from models.mending import Holder
 from models.rows import Place
 from storage.codecs import ENCODERS, Encoder
 from storage.documents import Limits, unpack
+from storage.encodings import SMALLEST
 from storage.layout import DataFolder
 from storage.read import file_sha256, is_whole, stored_blocks
 from storage.sources import Recovered
@@ -99,7 +100,7 @@ def _stored(
 
 def _encoded_alike(recovered: Recovered, place: Place) -> Iterator[bytes] | None:
     """Return what an encoder makes of a content, if one makes the very bytes that were stored."""
-    for encoder in ENCODERS.values():
+    for encoder in (*ENCODERS.values(), *SMALLEST.values()):
         if encoder.format == place.codec:
             for encode in (_encode_stream, _encode_whole):
                 digest = hashlib.sha256()

@@ -13,15 +13,17 @@ from models.recompress import Stored, dependents
 from models.rows import Place
 from storage.chains import Link, bears, descendants, is_fit, link_alone, link_behind, link_of, may_be_base
 from storage.codecs import REFERRING
-from storage.encodings import BEST, SHOWN, Kept, Plain, encode_alone, encode_with, quick_bytes
+from storage.encodings import BEST, SHOWN, WHOLE_GZIP_BYTES, Kept, Plain, encode_alone, encode_with, quick_bytes
 from storage.layout import DataFolder
 from storage.read import MAX_REFERENCE_BYTES, read_content
 from storage.rewrite import Rewrite
 from storage.segments import Encoded
 from strongroom.errors import IntegrityError
 
-CANDIDATES = 5
+CANDIDATES = 8
 """How many of the newer contents are tried as a reference: the newest, and those just before."""
+ATTEMPTS = 3
+"""How many of them are tried at the best level, until one can be read fast enough."""
 CACHE_BYTES = 96 << 20
 WORTH = 0.95
 """A reference that saves less than a twentieth is not worth what it costs to read."""
@@ -56,7 +58,10 @@ class Recoding:
         return link_of(place, self.folder.find_place) if right and not one.extra else None
 
     def _large(self, one: Stored) -> Link | None:
-        self.batch.add_stream(one.place, self.kept if one.kept else "zstd", _effort(one), alone=one.alone)
+        if one.kept and self.kept == "gzip" and one.place.size_bytes <= WHOLE_GZIP_BYTES:
+            self._small(one)  # nothing may refer to it all the same
+        else:
+            self.batch.add_stream(one.place, self.kept if one.kept else "zstd", _effort(one), alone=one.alone)
         return None
 
     def _small(self, one: Stored) -> Link | None:
@@ -82,24 +87,24 @@ class Recoding:
 
     def _referring(self, plain: Plain) -> tuple[Encoded, Link]:
         """Return the smallest encoding; what refers to this content already must stay readable and cheap."""
-        base = self._best_base(plain, quick_bytes(plain, None) * WORTH)
-        if base is not None:
+        for base in self._bases(plain, quick_bytes(plain, None) * WORTH)[:ATTEMPTS]:
             encoded = encode_with(plain, Plain(base.content_sha256, self._plain(base.content_sha256)))
             link = link_behind(base, plain.content_sha256, len(plain.data), len(encoded.stored))
             if is_fit(link) and bears(link, partial(_dependents, self.database)):
                 return encoded, link
         return encode_alone(plain, "zstd"), link_alone(plain.content_sha256, len(plain.data), "zstd")
 
-    def _best_base(self, plain: Plain, least: float) -> Link | None:
+    def _bases(self, plain: Plain, worth: float) -> list[Link]:
+        """Return what a content may refer to, the best first."""
         mine = descendants(plain.content_sha256, partial(_dependents, self.database))
-        best: Link | None = None
+        found: list[tuple[int, Link]] = []
         for base in self._candidates():
             if may_be_base(base, len(plain.data)) and base.content_sha256 not in mine:
                 size = quick_bytes(plain, Plain(base.content_sha256, self._plain(base.content_sha256)))
                 # The best level takes some three quarters of the low one.
-                if size < least and is_fit(link_behind(base, "", len(plain.data), size * 3 // 4)):
-                    best, least = base, size
-        return best
+                if size < worth and is_fit(link_behind(base, "", len(plain.data), size * 3 // 4)):
+                    found.append((size, base))
+        return [base for _, base in sorted(found, key=lambda pair: pair[0])]
 
     def _candidates(self) -> Sequence[Link]:
         return self._links[:1] + self._links[1:][-(CANDIDATES - 1) :]

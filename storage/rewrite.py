@@ -12,7 +12,7 @@ from models.database import Database
 from models.recompress import Shown, replace_places
 from models.rows import NewSegment, Place
 from models.sweeping import live_records
-from storage.encodings import Kept, best_stream, packed
+from storage.encodings import SMALLEST, Kept, packed
 from storage.events import append_events
 from storage.index import VersionRecord, read_index
 from storage.intake import tree_path
@@ -67,7 +67,7 @@ class Rewrite:
         """
         writer = SegmentWriter(self.folder)
         try:
-            stream = writer.append_stream(packed(best_stream(kept), stream_content(self.folder, old)))
+            stream = writer.append_stream(packed(SMALLEST[kept].stream(), stream_content(self.folder, old)))
             writer.describe(stream, old.content_sha256, old.size_bytes, kept, effort)
         except BaseException:
             writer.abort()

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from sqlalchemy import text
 
 from models.curation import list_audit
 from storage import reassembly
+from storage.compress import Compress
+from storage.encodings import Kept
 from storage.engine import Engine, Options
 from storage.events import read_events
 from storage.index import read_index
@@ -198,6 +201,7 @@ def test_what_a_sweep_threw_away_and_what_no_row_names_are_sources(root: Path) -
 def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """No encoder makes the bytes that were stored: another release wrote them."""
     monkeypatch.setattr(reassembly, "ENCODERS", {})
+    monkeypatch.setattr(reassembly, "SMALLEST", {})
 
 
 def _odd(engine: Engine) -> Path:
@@ -209,6 +213,19 @@ def _odd(engine: Engine) -> Path:
 
 
 CONTENTS[hashlib.sha256(body(odd=1)).hexdigest()] = body(odd=1)
+
+
+@pytest.mark.parametrize("kept", ["gzip", "zstd"])
+def test_what_compress_wrote_is_put_together_again_byte_for_byte(root: Path, kept: Kept) -> None:
+    with Engine(root, replace(_options(producer=True), tree="none")).open() as engine:
+        Compress(engine.folder, engine.database, engine.tree, "none", kept).run(datetime.now(UTC))
+        segment = _segment(engine, ALONE)
+        assert engine.find(*ALONE).place.codec == kept
+        whole = segment.read_bytes()
+        _flip(segment)
+        receipt = engine.repair.verify()
+        assert [(one.library_id, one.version) for one in receipt.repaired] == [ALONE]
+        assert segment.read_bytes() == whole
 
 
 @pytest.mark.usefixtures("no_encoder")
@@ -354,6 +371,7 @@ def prepared(small: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch, way: s
     """A folder that is damaged in this way."""
     if way == "written anew":
         monkeypatch.setattr(reassembly, "ENCODERS", {})
+    monkeypatch.setattr(reassembly, "SMALLEST", {})
     root = scratch / "prepared"
     shutil.copytree(small, root, symlinks=True)
     with Engine(root).open() as engine:
