@@ -73,6 +73,15 @@ def versions_in_segment(connection: Connection, segment_sha256: str) -> list[Sto
     return [_stored_version(row) for row in connection.execute(_versions(_OBJECT.c.segment_sha256 == segment_sha256))]
 
 
+def versions_of(connection: Connection, contents: Collection[str]) -> list[StoredVersion]:
+    """Return every revision, current or not, that holds one of these contents, with the newest place of each."""
+    found: list[StoredVersion] = []
+    for part in in_parts(sorted(contents)):
+        query = _versions(_VERSION.c.content_sha256.in_(part)).order_by(*_ONE_BY_ONE)
+        found += _one_place_each(connection.execute(query))
+    return found
+
+
 def list_libraries(connection: Connection, library_ids: Collection[str] | None = None) -> Iterator[LibraryRow]:
     """Yield the libraries by name; those named, when some are."""
     query = select(_LIBRARY).order_by(_LIBRARY.c.library_id)

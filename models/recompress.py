@@ -106,6 +106,27 @@ def dependents(connection: Connection, content_sha256: str) -> list[Place]:
     return [Place(*row) for row in connection.execute(select(*columns).where(_OBJECT.c.reference_sha256 == content_sha256))]
 
 
+def referring_contents(connection: Connection, contents: Collection[str]) -> set[str]:
+    """Return the contents that refer to any of these, directly or not."""
+    found: set[str] = set()
+    wanted = set(contents)
+    while wanted:
+        more: set[str] = set()
+        for part in in_parts(sorted(wanted)):
+            more.update(connection.scalars(select(_OBJECT.c.content_sha256).where(_OBJECT.c.reference_sha256.in_(part))))
+        wanted = more - found
+        found |= more
+    return found
+
+
+def unfounded_contents(connection: Connection) -> set[str]:
+    """Return the contents that refer to one which has no place."""
+    base = _OBJECT.alias()
+    there = select(base.c.content_sha256).where(base.c.content_sha256 == _OBJECT.c.reference_sha256)
+    query = select(_OBJECT.c.content_sha256).where(_OBJECT.c.reference_sha256.is_not(None), ~there.exists())
+    return set(connection.scalars(query))
+
+
 def replace_places(connection: Connection, segments: Sequence[NewSegment], shown: Shown, now: datetime) -> set[str]:
     """Add segments of other encodings and drop every older place of their contents; return the segments that these were in.
 

@@ -16,6 +16,7 @@ from storage.casework import Means
 from storage.codecs import Encoder
 from storage.damage import whole_place
 from storage.documents import Limits
+from storage.harm import is_by_reference
 from storage.layout import DataFolder
 from storage.mend import Mending
 from storage.mend_journal import mend_journal, retell
@@ -26,7 +27,7 @@ from storage.treecheck import is_in_tree, is_shown
 from storage.treemode import shown_mode
 from storage.verify import Progress, Subject, Verification, silent, verify
 from strongroom import durable
-from strongroom.contracts import Finding, Mended, Repaired, VerifyReceipt
+from strongroom.contracts import Damage, Finding, Mended, Repaired, VerifyReceipt
 from strongroom.locks import locked
 
 LOCK = "repair.lock"
@@ -38,6 +39,7 @@ _FROM = {
     "untold": "the catalogue",
 }
 _NOTHING = "the segment's own objects"
+_BASE = "what it refers to"
 
 
 def _now() -> datetime:
@@ -80,8 +82,9 @@ class Repair:
         libraries = {one.library_id for one in before.damaged} | {one.library_id for one in repaired}
         after = Verification(self.folder, self.database, mode, silent)
         after.again(names, libraries | self._libraries([*before.findings, *rest]))
-        damaged = list(after.damaged.values())
+        damaged = after.damaged
         remain = {(one.library_id, one.version, one.revision) for one in damaged}
+        repaired += _with_their_base(before.damaged, repaired)
         return before.model_copy(
             update={
                 "damaged": damaged,
@@ -170,6 +173,16 @@ class Repair:
         paths = {one.path for one in findings if one.code.startswith("tree_")}
         with self.database.read() as connection:
             return libraries_at(connection, paths)
+
+
+def _with_their_base(damaged: Sequence[Damage], repaired: Sequence[Repaired]) -> list[Repaired]:
+    """Return the versions that were only damaged in what they refer to: they are whole when that is."""
+    named = {(one.library_id, one.version, one.revision) for one in repaired}
+    others = [one for one in damaged if (one.library_id, one.version, one.revision) not in named and is_by_reference(one.code)]
+    return [
+        Repaired(library_id=one.library_id, version=one.version, revision=one.revision, code=one.code, source=_BASE)
+        for one in others
+    ]
 
 
 def _names(findings: Iterator[Finding] | Sequence[Finding]) -> set[str]:

@@ -149,7 +149,7 @@ class Scrub:
         if good:
             with self._database.write("scrub") as connection:
                 record_read(connection, good, [], self._clock())
-        done.damaged, done.findings = list(after.damaged.values()), after.findings
+        done.damaged, done.findings = after.damaged, after.findings
         seen = [
             Observation(one.code, f"{one.library_id} {one.version} (revision {one.revision})", one.segment, one.message)
             for one in done.damaged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,23 +11,21 @@ from pathlib import Path
 from models.catalogue import (
     count_versions,
     find_version,
-    known_places,
     list_libraries,
     list_places,
     list_segments,
     list_versions,
     segment_bytes,
-    versions_in_segment,
     versions_without_place,
 )
 from models.database import Database
 from models.mending import is_known
-from models.rows import Place, StoredVersion
-from storage.damage import place_error, segment_is_whole
+from models.rows import StoredVersion
+from storage.damage import segment_is_whole
+from storage.harm import Harm
 from storage.index import read_index
 from storage.journal import damaged_lines
 from storage.layout import DataFolder
-from storage.read import is_whole
 from storage.tree import Mode
 from storage.treecheck import is_shown, tree_finding
 from strongroom import durable
@@ -79,8 +77,16 @@ class Verification:
     progress: Progress
     checked: int = 0
     read_bytes: int = 0
-    damaged: dict[str, Damage] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    harm: Harm = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.harm = Harm(self.folder, self.database)
+
+    @property
+    def damaged(self) -> list[Damage]:
+        """The versions that are hurt."""
+        return list(self.harm.damaged.values())
 
     def run(self, subject: Subject) -> VerifyReceipt:
         """Verify everything or a part; see ``verify``."""
@@ -91,9 +97,7 @@ class Verification:
         else:
             self._verify_versions(subject)
         self._verify_tree(subject)
-        return VerifyReceipt(
-            checked=self.checked, read_bytes=self.read_bytes, damaged=list(self.damaged.values()), findings=self.findings
-        )
+        return VerifyReceipt(checked=self.checked, read_bytes=self.read_bytes, damaged=self.damaged, findings=self.findings)
 
     def again(self, segments: Collection[str], libraries: Collection[str]) -> None:
         """Look again at what a repair touched: these segments and indexes, the tree of these libraries, the rest as a whole."""
@@ -139,18 +143,8 @@ class Verification:
 
     def _blame_segment(self, name: str) -> None:
         """Find out which versions a damaged segment has hurt; damage that hurts none is a finding."""
-        before = len(self.damaged)
-        with self.database.read() as connection:
-            versions = versions_in_segment(connection, name)
-            newest = known_places(connection, {one.place.content_sha256 for one in versions})
-        self._verify_bytes(one for one in versions if self._counts(one, newest))
-        if len(self.damaged) == before and not segment_is_whole(self.folder, name) and self._is_known(name):
+        if not self.harm.of_segment(name) and not segment_is_whole(self.folder, name) and self._is_known(name):
             self._find("segment_damaged", self.folder.segment(name), "The segment does not hash to its name.")
-
-    def _counts(self, one: StoredVersion, newest: dict[str, Place]) -> bool:
-        """Whether a place is the one that is read, or the only good one: damage is healed by writing the content elsewhere."""
-        place = newest.get(one.place.content_sha256, one.place)
-        return place == one.place or not is_whole(self.folder, place)
 
     def _verify_index(self, name: str) -> None:
         path = self.folder.index(name)
@@ -169,6 +163,7 @@ class Verification:
         with self.database.read() as connection:
             self.checked = count_versions(connection)
             lost = versions_without_place(connection)
+        self.harm.unfounded()
         for library_id, version, revision in lost:
             message = f"{library_id} {version} (revision {revision}) has no place in any segment."
             self.findings.append(Finding(code="catalogue_out_of_step", path="metadata", message=message))
@@ -189,41 +184,14 @@ class Verification:
             raise NotFound(f"{' '.join(part for part in subject if part)} is not stored.")
         total = sum(one.place.length for one in versions)
         for one in versions:
-            self._verify_bytes([one])
+            self.harm.of_versions([one])
             self.checked += one.current
             self.read_bytes += one.place.length
             self.progress(self.read_bytes, total)
 
-    def _verify_bytes(self, versions: Iterable[StoredVersion]) -> None:
-        outcomes: dict[Place, IntegrityError | None] = {}
-        for one in versions:
-            if one.place not in outcomes:
-                outcomes[one.place] = place_error(self.folder, one.place)
-            error = outcomes[one.place]
-            if error is not None and self._lies_there(one):
-                self.damaged[one.version_id] = self._damage(one, error)
-
-    def _lies_there(self, one: StoredVersion) -> bool:
-        """Whether a content still lies where it was found: a sweep may have moved it meanwhile, or purged it."""
-        with self.database.read() as connection:
-            places = list_places(connection, one.place.segment_sha256)
-        return one.place in places and self._is_known(one.place.segment_sha256)
-
     def _is_known(self, name: str) -> bool:
         with self.database.read() as connection:
             return is_known(connection, name)
-
-    def _damage(self, one: StoredVersion, error: IntegrityError) -> Damage:
-        return Damage(
-            library_id=one.library_id,
-            version=one.version,
-            revision=one.revision,
-            code=error.context.get("damage", error.code),
-            message=error.message,
-            segment=self.folder.relative(self.folder.segment(one.place.segment_sha256)),
-            offset=one.place.offset,
-            length=one.place.length,
-        )
 
     def _verify_tree(self, subject: Subject) -> None:
         with self.database.read() as connection:

@@ -19,6 +19,8 @@ FOUND = {
     "index_out_of_step": "The catalogue places objects where the segment's index does not.",
     "journal_damaged": "Lines of the journal hold something else than was written.",
     "missing": "The segment is not there.",
+    "reference_damaged": "What the version's stored bytes refer to is damaged: without that it cannot be read.",
+    "reference_missing": "What the version's stored bytes refer to is nowhere.",
     "segment_damaged": "A segment does not hash to its name, though no version that is stored is hurt.",
     "tree_damaged": "A copy in the tree does not hash to its `checksum.sha256`. The original is whole.",
     "tree_missing": "The tree does not show a version that it should show.",
@@ -41,7 +43,8 @@ heal it: a job is tried again by itself, and a caller may call again. A class th
 _FINDINGS = """
 ## What verify finds
 
-`damaged` in the answer of `verify` lists versions whose own bytes are hurt, `findings` what else is out of step. Both have codes:
+`damaged` in the answer of `verify` lists versions that are hurt, in their own bytes or in what these refer to, `findings`
+what else is out of step. Both have codes:
 
 """
 

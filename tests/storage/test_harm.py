@@ -1,0 +1,81 @@
+"""storage/harm.py: damage is told of every version that it keeps from being read, through references too."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storage.engine import Engine, Options
+from storage.sources import Fetches
+from strongroom.errors import IntegrityError
+from tests.conftest import OpenEngine
+from tests.storage.test_compress import compress, places
+from tests.support.alike import store_versions, text
+from tests.support.archive import check_promises
+
+WHOLE = {f"{number}.0": text(1, range(number - 1)) for number in range(1, 6)}
+
+
+@pytest.fixture
+def chain(open_engine: OpenEngine) -> Engine:
+    """Five versions; all but the newest refer to a newer one."""
+    engine = open_engine(tree="none").create()
+    store_versions(engine, "/a/b", 5)
+    store_versions(engine, "/c/d", 2, seed=2)
+    compress(engine)
+    shutil.rmtree(engine.folder.trash)  # else the old encodings are sources of a repair
+    engine.folder.trash.mkdir()
+    return engine
+
+
+def _damage_newest(engine: Engine) -> Path:
+    segment = engine.folder.segment(places(engine, "/a/b")["5.0"].segment_sha256)
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(bytes(data))
+    return segment
+
+
+def _codes(engine: Engine, *subject: str) -> dict[tuple[str, str], str]:
+    return {(one.library_id, one.version): one.code for one in engine.verify(*subject).damaged}
+
+
+def test_a_damaged_base_is_told_of_every_version_that_needs_it(chain: Engine) -> None:
+    segment = _damage_newest(chain)
+    older = {("/a/b", f"{number}.0"): "reference_damaged" for number in range(1, 5)}
+    assert _codes(chain) == {("/a/b", "5.0"): "damaged", **older}
+    assert _codes(chain, "/a/b") == {("/a/b", "5.0"): "damaged", **older}
+    assert _codes(chain, "/a/b", "1.0") == {("/a/b", "1.0"): "reference_damaged"}
+    assert _codes(chain, "/c/d") == {}
+    assert {Path(one.segment).name for one in chain.verify().damaged} == {segment.name}, "where the damage is"
+    with pytest.raises(IntegrityError):
+        chain.read("/a/b", "1.0")
+
+
+def test_a_base_that_is_nowhere_is_told_of_what_refers_to_it(chain: Engine) -> None:
+    base = places(chain, "/a/b")["5.0"]
+    with chain.database.write() as connection:
+        connection.exec_driver_sql(f"DELETE FROM object WHERE content_sha256 = '{base.content_sha256}'")
+    found = _codes(chain)
+    assert set(found.values()) == {"reference_missing"}
+    assert set(found) == {("/a/b", f"{number}.0") for number in range(1, 5)}
+    assert _codes(chain, "/a/b", "1.0") == {("/a/b", "1.0"): "reference_missing"}
+
+
+def test_when_the_base_is_repaired_so_is_what_needs_it(chain: Engine) -> None:
+    whole = {place.content_sha256: WHOLE[version] for version, place in places(chain, "/a/b").items()}
+    root = chain.folder.root
+    chain.close()
+    fetches = Fetches(producer=lambda wanted: iter([whole[wanted.content_sha256]]))
+    with Engine(root, replace(Options(tree="none"), fetches=fetches)).open() as engine:
+        _damage_newest(engine)
+        receipt = engine.verify_and_repair()
+        assert receipt.damaged == []
+        told = {one.version: (one.code, one.source) for one in receipt.repaired}
+        assert told.pop("5.0") == ("damaged", "producer")
+        assert told == {f"{number}.0": ("reference_damaged", "what it refers to") for number in range(1, 5)}
+        assert {version: engine.read("/a/b", version) for version in WHOLE} == WHOLE
+        check_promises(engine)
