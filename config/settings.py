@@ -109,6 +109,29 @@ class Settings(BaseSettings):
         description='Stored bytes that a library may take, by library pattern, and all together, as JSON: {"*": "10GB", '
         '"/legal/*": "unlimited", "total": "1TB"}. docs/how-to/quotas.md.',
     )
+    backup_max_age_hours: int = Field(
+        26,
+        ge=0,
+        description="Hours after which it is an alarm that no good backup has begun; 0: never. A day, and time to be late.",
+    )
+    backup_s3_endpoint: str | None = Field(
+        None, description="The address of the object store, such as https://s3.example.org; unset: AWS's own of the region."
+    )
+    backup_s3_region: str = Field("us-east-1", description="The region of the object store; most but AWS's ignore it.")
+    backup_s3_access_key: SecretStr | None = Field(
+        None, description="The access key of the object store; unset: as the AWS tools find one, such as a role of the machine."
+    )
+    backup_s3_secret_key: SecretStr | None = Field(None, description="The secret that belongs to the access key.")
+    notify_urls: SecretStr | None = Field(
+        None,
+        description="Who is told of what is wrong: addresses of apprise (mailto://..., slack://...), with spaces between them. "
+        "docs/how-to/alerts.md.",
+    )
+    ping_url: SecretStr | None = Field(
+        None,
+        description="A dead-man's switch that each backup pings, such as https://hc-ping.com/...; it raises the alarm when it "
+        "hears nothing.",
+    )
     history_days: int = Field(90, ge=1, description="Days after which an ended job is removed from the history.")
     history_jobs: int = Field(1_000_000, ge=1, description="Ended jobs that the history keeps, the newest.")
     grace_period_s: int = Field(60, ge=1, description="Seconds a running job may go on after a stop was asked for.")
@@ -121,6 +144,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
         return folder.expanduser().absolute()
+
+    @field_validator("ping_url")
+    @classmethod
+    def _web_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
+            raise ValueError("it is no address that begins with https:// or http://")
+        return url
 
     @cached_property
     def catalogue_url(self) -> str:

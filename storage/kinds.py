@@ -64,6 +64,8 @@ _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
     ("payload_damaged", "harm", "an accepted file's manifest does not hold: it is no job", "ask its producer to send it again"),
     ("payload_missing", "harm", "a job waits whose payload is gone", "strongroom jobs --state queued"),
     ("canary_missed", "loss", "a sweep did not report damage that was planted for it: its word is worth nothing", _SWEEP),
+    ("backup_late", "loss", "no good backup was begun for longer than is allowed", "strongroom backup create --wait"),
+    ("alerts_failed", "harm", "a message about what is wrong, or the daily test, did not arrive", "strongroom notify test"),
     ("history_lost", "note", "the old catalogue could not be read: jobs and schedules begin anew", "nothing"),
 )
 KINDS = {row[0]: Kind(*row) for row in _TABLE}

@@ -7,10 +7,8 @@ import platform
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 from sqlalchemy import text
 
@@ -22,14 +20,15 @@ from models.migrate import check_revision
 from storage.layout import DataFolder
 from storage.switch import refuse_without_catalogue
 from strongroom.errors import BrokerUnavailable, StorageError
+from workers.alarm_view import AlarmFacts, view_alarms
 from workers.broker import broker_url_of, masked, ping
+from workers.checkup import Check, check_alerts, check_backups
 from workers.roster import looked_at
 from workers.schedule_view import view_schedules
 from workers.schedules import plans
 from workers.service_lock import supervisor_of
 from workers.service_state import load_state, read_state
 
-State = Literal["fine", "note", "trouble"]
 _LEAST_FREE_BYTES = 1 << 30
 _LEAST_FREE_SHARE = 0.05
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph")
@@ -38,16 +37,6 @@ _QUICK_CHECK_BYTES = 1 << 30
 """A larger catalogue is not read through: that would take longer than a look may."""
 COVERED = timedelta(days=30)
 """Within which every segment is read, by default."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was looked at, and what was seen. ``mend`` is empty when nothing needs to be done."""
-
-    name: str
-    state: State
-    told: str
-    mend: str = ""
 
 
 def examine(settings: Settings, database: Database, now: datetime) -> Iterator[Check]:
@@ -65,7 +54,8 @@ def examine(settings: Settings, database: Database, now: datetime) -> Iterator[C
         ("schedules", lambda: _schedules(settings, database, now)),
         ("jobs", lambda: _jobs(database)),
         ("coverage", lambda: _coverage(database, now)),
-        ("backups", lambda: Check("backups", "note", "not yet: this release makes none. Copy the data folder yourself.")),
+        ("backups", lambda: check_backups(_alarms(settings, database, now))),
+        ("alerts", lambda: check_alerts(_alarms(settings, database, now))),
     ]
     for name, look in looks:
         try:
@@ -230,3 +220,8 @@ def _coverage(database: Database, now: datetime) -> Check:
     if now - oldest > COVERED:
         return Check("coverage", "trouble", told, "strongroom verify")
     return Check("coverage", "fine", told)
+
+
+def _alarms(settings: Settings, database: Database, now: datetime) -> AlarmFacts:
+    with database.read() as connection:
+        return view_alarms(connection, settings, now)

@@ -90,6 +90,26 @@ def coverage(scene: Scene) -> Iterator[Metric]:
         yield GaugeMetricFamily(f"strongroom_coverage_{name}", told, value)
 
 
+def alarms(scene: Scene) -> Iterator[Metric]:
+    """Yield whether backups happen, and whether people would be told when they did not."""
+    facts = scene.alarms
+    if facts is None:
+        return
+    for name, told, value in (
+        ("backup_late", "Whether no good backup has begun for longer than is allowed.", facts.backup_late),
+        ("watchman_up", "Whether somebody looks for what is wrong and tells people.", facts.is_looked_after),
+        ("alert_services", "Services that people are told by.", facts.services),
+        ("alerts_arrive", "Whether the last message arrived at all of them, and not too long ago.", facts.arrive),
+    ):
+        yield GaugeMetricFamily(f"strongroom_{name}", told, value)
+    for name, told, time in (
+        ("last_good_backup", "When the last good backup began.", facts.last_backup_at),
+        ("alerts_tested", "When something was last sent to all services that people are told by.", facts.tested_at),
+    ):
+        if time is not None:
+            yield GaugeMetricFamily(f"strongroom_{name}_timestamp_seconds", told, time.timestamp())
+
+
 def build(_scene: Scene) -> Iterator[Metric]:
     """Yield what runs here."""
     family = GaugeMetricFamily("strongroom_build_info", "What runs here.", labels=("disk_format", "catalogue", "python"))
@@ -97,7 +117,7 @@ def build(_scene: Scene) -> Iterator[Metric]:
     yield family
 
 
-GROUPS: tuple[Group, ...] = (jobs, waiting, parts, schedules, coverage, build)
+GROUPS: tuple[Group, ...] = (jobs, waiting, parts, schedules, coverage, alarms, build)
 """Every group. A new one is a function and its name here; what it draws from is a field of Scene."""
 
 

@@ -22,6 +22,7 @@ from celery.signals import (
 
 from config.settings import Settings
 from tasks.probe import PROBE_TASK, register_probe
+from workers.alarm import Watchman
 from workers.composition import AppBroker
 from workers.liveness import give_busy_sign, give_sign, give_work_sign, remove_sign
 from workers.nodes import part_of
@@ -109,7 +110,7 @@ def _show_busy() -> None:
 
 
 class PulsedScheduler(Scheduler):
-    """Celery's in-memory scheduler, which shows at each round that beat is at work, and looks after the schedules besides.
+    """Celery's in-memory scheduler, which shows at each round that beat is at work. Beside it schedules and alarms are seen to.
 
     Not the default one: that pickles its state into a file.
     """
@@ -121,6 +122,7 @@ class PulsedScheduler(Scheduler):
         if self._clerk is None:  # not earlier: Celery makes a scheduler in processes, too, that only ask what it would do
             self._clerk = Clerk(Settings(), AppBroker(self.app))
             self._clerk.start()
+            Watchman(Settings()).start()
         if not self._clerk.is_stuck():
             give_sign(_data(), "beat")
         return float(super().tick(*args, **kwargs))

@@ -19,6 +19,7 @@ from models.database import Database
 from models.schedule import Gauge, measure_schedules
 from storage.coverage import CoverageReport, report_coverage
 from strongroom.errors import DataFolderError, StorageError
+from workers.alarm_view import AlarmFacts, view_alarms
 from workers.broker import broker_url_of
 from workers.liveness import worked_s_ago
 from workers.roster import judged
@@ -48,6 +49,7 @@ class Scene:
     schedules: tuple[Gauge, ...] = ()
     coverage: CoverageReport | None = None
     """How far the coverage promise is kept, counted every minute or two of a large catalogue."""
+    alarms: AlarmFacts | None = None
 
     @property
     def ready(self) -> bool:
@@ -76,10 +78,11 @@ class Onlooker:
             jobs, waiting_s = self._ask_database(oldest)
             schedules = self._ask_schedules()
             coverage = self._coverage.get(self._ask_coverage)
+            alarms = self._ask_alarms()
             writable = self._database.can_write(WRITE_WITHIN_S)
         except (StorageError, SQLAlchemyError):
             return Scene(parts, worked, seen, False, {}, max(oldest.values(), default=0.0), files)
-        return Scene(parts, worked, seen, writable, jobs, waiting_s, files, schedules, coverage)
+        return Scene(parts, worked, seen, writable, jobs, waiting_s, files, schedules, coverage, alarms)
 
     def _look_around(self) -> Seen:
         try:
@@ -107,6 +110,10 @@ class Onlooker:
     def _ask_schedules(self) -> tuple[Gauge, ...]:
         with self._database.read() as connection:
             return tuple(measure_schedules(connection, [one.name for one in SCHEDULED], Cron, datetime.now(UTC)))
+
+    def _ask_alarms(self) -> AlarmFacts:
+        with self._database.read() as connection:
+            return view_alarms(connection, self._settings, datetime.now(UTC))
 
     def _ask_coverage(self) -> CoverageReport:
         return report_coverage(self._database, self._settings.coverage_days, datetime.now(UTC))

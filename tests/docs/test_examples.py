@@ -33,7 +33,7 @@ SESSIONS = {
         "docs/how-to/versions.md",
         "docs/how-to/cleanup.md",
     ],
-    "mending": ["docs/how-to/doctor.md", "docs/how-to/rebuild.md"],
+    "mending": ["docs/how-to/alerts.md", "docs/how-to/doctor.md", "docs/how-to/rebuild.md"],
     "names": ["docs/how-to/rename.md", "docs/how-to/export.md"],
 }
 """Pages that are read in one sitting: each session has a folder of its own, and its pages run in this order."""

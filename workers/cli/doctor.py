@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from models.database import Database
     from models.findings import OpenFinding
-    from workers.doctor import Check
+    from workers.checkup import Check
 
 _STYLES = {"fine": ("ok", "green"), "note": ("--", "yellow"), "trouble": ("!!", "bold red")}
 _SEVERE = {"loss": "bold red", "harm": "yellow", "note": "dim"}
@@ -55,7 +55,8 @@ def doctor(
 
 def _look(settings: Settings, *, quick: bool, shown: bool) -> tuple[list[Check], list[OpenFinding]]:
     from models.database import Database  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, which other commands need not pay
-    from workers.doctor import Check, examine  # noqa: PLC0415
+    from workers.checkup import Check  # noqa: PLC0415
+    from workers.doctor import examine  # noqa: PLC0415
 
     database = Database(settings.catalogue_url)
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.table import Table
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from strongroom.errors import StorageError
 from workers.broker import masked
-from workers.cli.output import console, print_error, stderr
+from workers.cli.output import console, print_error, stderr, told
 from workers.liveness import SILENT_AFTER_S, worked_s_ago
 from workers.service_state import ServiceState
 
@@ -31,7 +32,7 @@ _STATE_STYLES = {
 }
 
 
-def as_fields(state: ServiceState, *, database: bool = True) -> dict[str, Any]:
+def as_fields(state: ServiceState, *, database: bool = True, wrong: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """Return what programs may know: everything but secrets. ``database`` tells whether that could be written."""
     return {
         "ready": state.ready and database,
@@ -43,13 +44,14 @@ def as_fields(state: ServiceState, *, database: bool = True) -> dict[str, Any]:
         "broker": masked(state.broker_url),
         "database": database,
         "flower": asdict(state.flower),
+        "alarms": [{"code": code, "message": message} for code, message in wrong.items()],
         "parts": [asdict(part) | {"worked_s_ago": _worked_s_ago(state, part.name)} for part in state.parts],
     }
 
 
 def absent_fields(data: Path, pid: int | None) -> dict[str, Any]:
     """Return the same fields for a service that does not run, or has just begun to start (``pid``)."""
-    empty: dict[str, Any] = {"started_at": None, "broker": None, "database": None, "flower": None, "parts": []}
+    empty: dict[str, Any] = {"started_at": None, "broker": None, "database": None, "flower": None, "alarms": [], "parts": []}
     return {"ready": False, "running": pid is not None, "supervised": pid is not None, "data": str(data), "pid": pid, **empty}
 
 
@@ -66,7 +68,7 @@ def print_summary(state: ServiceState, took_s: float, *, detached: bool) -> None
     console().print()
 
 
-def print_status(state: ServiceState, *, database: bool) -> None:
+def print_status(state: ServiceState, *, database: bool, wrong: Mapping[str, str]) -> None:
     """Show a running service as a table of its parts. ``database`` tells whether that could be written."""
     word = (
         Text("ready", "bold green")
@@ -78,6 +80,7 @@ def print_status(state: ServiceState, *, database: bool) -> None:
     lines = {"data": Text(state.data), "broker": Text(masked(state.broker_url)), **_flower_lines(state)}
     if not database:
         lines["database"] = Text(_NOT_WRITABLE, "bold red")
+    lines |= {f"! {code}": told(message, "bold red") for code, message in wrong.items()}
     _print_lines(title, lines)
     parts = Table("part", "state", "process", "restarts", "last worked", box=None, header_style="dim", padding=(0, 2, 0, 0))
     for part in state.parts:

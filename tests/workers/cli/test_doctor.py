@@ -47,7 +47,7 @@ def test_a_folder_that_is_well_needs_nobody_though_no_service_runs(stored: Path)
     assert told["findings"] == []
     assert {one["state"] for one in told["checks"]} == {"fine", "note"}
     assert check(told, "service")["mend"] == "strongroom up --detach"
-    assert "not yet" in check(told, "backups")["told"]
+    assert "none yet" in check(told, "backups")["told"]
     page = run(stored, "doctor")
     assert page.exit_code == 0
     assert "All is well." in page.stdout

@@ -1,0 +1,43 @@
+"""What doctor says of one thing; and what he says of backups, and of the way to people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workers.alarm_view import AlarmFacts
+from workers.why import span
+
+State = Literal["fine", "note", "trouble"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, and what was seen. ``mend`` is empty when nothing needs to be done."""
+
+    name: str
+    state: State
+    told: str
+    mend: str = ""
+
+
+def check_backups(facts: AlarmFacts) -> Check:
+    """Look whether the last good backup is young enough."""
+    last = facts.last_backup_at
+    told = f"the last good one began {span(facts.now - last)} ago" if last else "there is none yet"
+    if facts.backup_late:
+        return Check("backups", "trouble", told, "strongroom backup create --wait")
+    return Check("backups", "fine" if last else "note", told)
+
+
+def check_alerts(facts: AlarmFacts) -> Check:
+    """Look whether people would be told."""
+    if not facts.services:
+        return Check("alerts", "note", "Nobody is told of what is wrong: STRONGROOM_NOTIFY_URLS is not set.")
+    if facts.state.failed:
+        told = f"The last message did not arrive at {', '.join(facts.state.failed)}."
+        return Check("alerts", "trouble", told, "strongroom notify test")
+    if facts.tested_at is None:
+        return Check("alerts", "note", "Not tested yet: a running service does so within a minute, and then each day.")
+    told = f"the last message arrived {span(facts.now - facts.tested_at)} ago"
+    return Check("alerts", "fine", told) if facts.arrive else Check("alerts", "trouble", told, "strongroom notify test")
