@@ -29,6 +29,11 @@ class AliasRow:
     why: str
 
 
+_MEANT = (  # built once: every group of a batch asks
+    select(_ALIAS.c.alias, _ALIAS.c.library_id).where(
+        _ALIAS.c.alias.in_(bindparam("names", expanding=True)), _ALIAS.c.library_id != ""
+    )
+)
 _SHOWN = [_ALIAS.c[name] for name in AliasRow.__slots__]
 
 
@@ -36,8 +41,7 @@ def real_names(connection: Connection, names: Iterable[str]) -> dict[str, str]:
     """Return the libraries that those of these names mean that are aliases."""
     found: dict[str, str] = {}
     for part in in_parts(sorted(set(names))):
-        query = select(_ALIAS.c.alias, _ALIAS.c.library_id).where(_ALIAS.c.alias.in_(part), _ALIAS.c.library_id != "")
-        found.update((row[0], row[1]) for row in connection.execute(query))
+        found.update((row[0], row[1]) for row in connection.execute(_MEANT, {"names": part}))
     return found
 
 

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy import Connection
+
 from models.catalogue import known_places
 from models.database import Database
 from models.history import current_versions
@@ -84,11 +86,7 @@ class Writing:
         for one in group:
             if one.incoming.claimed_bytes <= self._means.limits.whole_bytes:
                 self._check(one)
-        passed = [one for one in group if one.checked is not None]
-        self._resolve(passed)
-        self._refuse(passed)
-        sound = [one for one in passed if one.error is None]
-        self._look_up({one.known.content_sha256 for one in sound})
+        sound = self._look_up([one for one in group if one.checked is not None])
         new = {one.known.content_sha256: one.known for one in sound if not self._is_there(one)}
         self._coming |= new.keys()
         halves = [part for part in (list(new.values())[::2], list(new.values())[1::2]) if part]
@@ -113,36 +111,31 @@ class Writing:
         except DOCUMENT_FAULTS as error:
             outcome.error = error
 
-    def _resolve(self, outcomes: Sequence[Outcome]) -> None:
-        """Have documents that name an alias be of the library that it means."""
-        with self._means.database.read() as connection:
-            names = real_names(connection, {one.named.library_id for one in outcomes})
-        for one in outcomes if names else ():
-            if one.named.library_id in names:
-                one.rename(names[one.named.library_id])
+    def _look_up(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Find out what the catalogue has of checked documents; return those that are to be stored.
 
-    def _refuse(self, outcomes: Iterable[Outcome]) -> None:
-        """Refuse documents that are not to be added beside other content, before anything of them is written."""
-        careful = [one for one in outcomes if one.refuses_other]
-        if not careful:
-            return
+        Damaged bytes do not count as stored: storing a document again is how it is healed. In one transaction: between the
+        documents of a group its beginning alone costs as much as what is asked.
+        """
+        if not outcomes:
+            return []
         with self._means.database.read() as connection:
-            there = current_versions(connection, {one.named.file_path for one in careful})
-        for one in careful:
-            old = there.get(one.named.file_path)
-            if old is not None and old.content_sha256 != one.known.content_sha256:
-                one.refuse()
+            _resolve(connection, outcomes)
+            _refuse(connection, outcomes)
+            sound = [one for one in outcomes if one.error is None]
+            found = known_places(connection, {one.known.content_sha256 for one in sound} - self._known.keys())
+        if found:
+            whole = self._means.threads.map(partial(is_whole, self._means.folder), found.values())
+            self._known.update((content, place) for (content, place), fine in zip(found.items(), whole, strict=True) if fine)
+        return sound
 
     def _write_large(self, outcome: Outcome) -> None:
         """Write a document into a segment of its own in the pass that checks it; keep the segment if it holds anything new."""
         writer = SegmentWriter(self._means.folder)
         try:
             outcome.checked = check_large(outcome.incoming, self._means.limits, self._means.encoder, writer)
-            self._resolve([outcome])
-            self._refuse([outcome])
-            if outcome.error is not None:
+            if not self._look_up([outcome]):
                 return
-            self._look_up({outcome.known.content_sha256})
             if self._length_of(outcome) is None:
                 self.batch.add_own(writer, outcome.record())
                 outcome.stored_bytes = self.batch.length_of(outcome.known.content_sha256) or 0
@@ -168,15 +161,6 @@ class Writing:
         place = self._known.get(content)
         return self.batch.length_of(content) if place is None else place.length
 
-    def _look_up(self, contents: set[str]) -> None:
-        """Find out what is stored already. Damaged bytes do not count: storing a document again is how it is healed."""
-        with self._means.database.read() as connection:
-            found = known_places(connection, contents - self._known.keys())
-        if not found:
-            return
-        whole = self._means.threads.map(partial(is_whole, self._means.folder), found.values())
-        self._known.update((content, place) for (content, place), fine in zip(found.items(), whole, strict=True) if fine)
-
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
@@ -185,6 +169,26 @@ class _Begun:
     group: Sequence[Outcome]
     sound: Sequence[Outcome]
     encoding: Iterator[list[Encoded]]
+
+
+def _resolve(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    """Have documents that name an alias be of the library that it means."""
+    names = real_names(connection, {one.named.library_id for one in outcomes})
+    for one in outcomes if names else ():
+        if one.named.library_id in names:
+            one.rename(names[one.named.library_id])
+
+
+def _refuse(connection: Connection, outcomes: Iterable[Outcome]) -> None:
+    """Refuse documents that are not to be added beside other content, before anything of them is written."""
+    careful = [one for one in outcomes if one.refuses_other]
+    if not careful:
+        return
+    there = current_versions(connection, {one.named.file_path for one in careful})
+    for one in careful:
+        old = there.get(one.named.file_path)
+        if old is not None and old.content_sha256 != one.known.content_sha256:
+            one.refuse()
 
 
 def _encode_all(documents: Sequence[Checked], encoder: Encoder) -> list[Encoded]:
