@@ -159,6 +159,17 @@ def live_records(connection: Connection, told: Iterable[tuple[str, datetime]]) -
     return found & wanted
 
 
+def named_contents(connection: Connection, contents: Iterable[str]) -> set[str]:
+    """Return those of these contents that a revision has, a stored one or a removed one that can still come back."""
+    found: set[str] = set()
+    for part in in_parts(sorted(set(contents))):
+        found.update(connection.scalars(select(_VERSION.c.content_sha256).where(_VERSION.c.content_sha256.in_(part))))
+        found.update(
+            connection.scalars(select(_REMOVED.c.content_sha256).where(_REMOVED.c.content_sha256.in_(part), _NOT_PURGED))
+        )
+    return found
+
+
 def live_places(connection: Connection, segment_sha256: str) -> list[Place]:
     """Return the places in a segment that are needed, in the order of the file."""
     columns = [_OBJECT.c[name] for name in Place.__slots__]

@@ -30,6 +30,7 @@ from storage.layout import DataFolder
 from storage.pending import changing
 from storage.spare import keep_spare, use_spare
 from storage.trash import empty_trash, finish_condemned, throw_away
+from storage.untold import only_copies
 from strongroom import durable
 from strongroom.errors import DiskFull
 from strongroom.locks import locked_if_free
@@ -40,7 +41,8 @@ LEAST_GRACE = timedelta(hours=1)
 LONGEST_STORE = timedelta(hours=1)
 """What is younger may belong to a store that has not committed yet."""
 ABANDONED = timedelta(days=1)
-"""A segment without a row that is older belongs to a store that died. Its job has been done anew since."""
+"""A segment without a row that is older belongs to a store that died. Its job has been done anew since, or the catalogue is an
+older copy: storage/untold.py tells these apart."""
 PORTION = 500
 """Rows or files of one transaction."""
 LOCK = "sweep.lock"
@@ -62,6 +64,8 @@ class Swept:
     trashed_bytes: int = 0
     left: int = 0
     """Segments that stay though nothing needs them: their index cannot be read, and may have told of what lives elsewhere."""
+    untold: int = 0
+    """Segments that stay though the catalogue does not know them: only they hold something, and a rebuild brings it back."""
     under_way: bool = False
     """Another sweep is at it: this one did nothing."""
 
@@ -155,8 +159,10 @@ class Sweep:
 
     def _throw_away(self, names: Sequence[str], swept: Swept, now: datetime) -> None:
         carried = carry_over(self._folder, self._database, [name for name in names if self._folder.index(name).exists()])
-        free = set(names) - set(carried.unreadable)
+        untold = only_copies(self._folder, self._database, carried.free)
+        free = set(names) - set(carried.unreadable) - untold
         swept.left += len(carried.unreadable)
+        swept.untold += len(untold)
         with self._database.write("sweep") as connection:
             known = known_segments(connection, free)
             for name in sorted(free - known):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
@@ -15,6 +16,8 @@ from storage.removal import Done, Removal
 from storage.sweep import Sweep
 from strongroom.numbering import FIRST_CONTRACT
 from tasks.jobs import Kind, Running
+
+log = structlog.get_logger()
 
 _TOLD = 1000
 """How many removed versions the ledger names."""
@@ -77,6 +80,8 @@ def _sweep(running: Running, message: SweepMessage) -> None:
     engine.tree.hide()
     grace = timedelta(hours=message.grace_hours)
     swept = Sweep(engine.folder, engine.database, grace).run(datetime.now(UTC), running.progress)
+    if swept.untold:
+        log.warning("the catalogue does not know what only these segments hold: strongroom rebuild", segments=swept.untold)
     running.finish(asdict(swept))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -26,10 +27,11 @@ from storage.engine import Engine
 from storage.events import read_events
 from storage.index import VersionRecord, read_index
 from storage.policies import parse_policies
+from storage.rebuild import rebuild
 from storage.removal import Removal
 from storage.sweep import ABANDONED, LEAST_GRACE, LONGEST_STORE, Sweep, Swept
 from storage.tidy import tidy
-from storage.trash import empty_trash, list_trash
+from storage.trash import empty_trash, list_trash, throw_away
 from strongroom.errors import DiskFull, NotFound, StorageError
 from strongroom.result import Err, capture
 from tests.support.archive import body, check_promises, document, large_body, revisions, unfinished, view
@@ -194,11 +196,38 @@ def test_what_a_crashed_store_left_goes_after_a_day_with_its_index(engine: Engin
         engine.store([document("/a/b", "3.0", body(lost=2))])
     left = {path.name.removesuffix(".index") for path in engine.folder.segments.glob("??/*")} - {_segment_of(engine, "1.0")}
     assert len(left) == 2
+    assert _sweep(engine, NOW + ABANDONED + timedelta(minutes=5)).abandoned == 1, "an index alone holds nothing"
+    engine.store([document("/a/b", "2.0", body(lost=1)), document("/a/b", "3.0", body(lost=2))])
     assert _sweep(engine, NOW + ABANDONED - timedelta(minutes=5)).abandoned == 0
-    assert _sweep(engine, NOW + ABANDONED + timedelta(minutes=5)).abandoned == 2
-    assert _segments(engine) == {_segment_of(engine, "1.0")}
+    assert _sweep(engine, NOW + ABANDONED + timedelta(minutes=5)).abandoned == 1
+    assert _segments(engine) == {_segment_of(engine, "1.0"), _segment_of(engine, "2.0")}
     assert _in_trash(engine) == left
     check_promises(engine)
+
+
+def test_what_an_older_catalogue_does_not_know_is_not_swept_and_comes_back_by_a_rebuild(engine: Engine, scratch: Path) -> None:
+    _alone(engine, 1)
+    older = scratch / "older.db"
+    with sqlite3.connect(engine.folder.metadata / "catalogue.db") as now, sqlite3.connect(older) as copy:
+        now.backup(copy)
+    engine.store([document("/a/b", "2.0", body(later=1))])
+    engine.store([document("/a/b", "3.0", body(later=2))])
+    newest = _segment_of(engine, "3.0")
+    engine.close()
+    for path in engine.folder.metadata.glob("catalogue.db*"):
+        path.unlink()
+    shutil.copyfile(older, engine.folder.metadata / "catalogue.db")
+    with Engine(engine.folder.root, OPTIONS).open() as restored:
+        with pytest.raises(NotFound):
+            restored.read("/a/b", "3.0")
+        later = NOW + ABANDONED + timedelta(minutes=5)
+        assert (_sweep(restored, later).untold, _sweep(restored, later).abandoned) == (2, 0)
+        assert newest in _segments(restored)
+    assert rebuild(engine.folder, engine.database.url, NOW).versions == 3
+    with Engine(engine.folder.root, OPTIONS).open() as rebuilt:
+        assert [rebuilt.read("/a/b", f"{number}.0") for number in (2, 3)] == [body(later=1), body(later=2)]
+        assert _sweep(rebuilt, later).untold == 0
+        check_promises(rebuilt)
 
 
 def test_the_same_bytes_can_be_stored_again_at_any_time(engine: Engine) -> None:
@@ -546,6 +575,7 @@ def test_a_store_that_is_overtaken_between_its_files_and_its_commit_writes_them_
     _alone(engine, 2)
     _clean(engine)
     other = open_engine()
+    before = _segments(engine)
     written = threading.Event()
     go_on = threading.Event()
 
@@ -563,7 +593,9 @@ def test_a_store_that_is_overtaken_between_its_files_and_its_commit_writes_them_
         assert written.wait(10)
         for path in engine.folder.segments.glob("??/*"):
             os.utime(path, (0, 0))  # as if they had been left by a store that died long ago
-        assert Sweep(engine.folder, engine.database, GRACE).run(NOW).abandoned == 1
+        assert _sweep(engine, NOW).untold == 1
+        with engine.database.write():  # as the sweep of an earlier release does
+            throw_away(engine.folder, (_segments(engine) - before).pop(), NOW)
         go_on.set()
         storing.join()
     assert [one.status for one in receipts] == ["stored", "stored"]  # type: ignore[attr-defined]

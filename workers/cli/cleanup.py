@@ -156,7 +156,8 @@ def sweep(data: Data = None, as_json: AsJson = False) -> None:
     """Free the bytes of what was removed longer ago than the grace period, now and not at the next time of its schedule.
 
     JSON: an object with `purged` (revisions), `condemned`, `abandoned`, `compacted` and `deleted` (segments), `trashed_bytes`,
-    `deleted_bytes`, `left` (segments that stay since their index cannot be read) and `under_way` (another sweep is at it).
+    `deleted_bytes`, `left` (segments that stay since their index cannot be read), `untold` (segments that stay
+    since the catalogue knows nothing of what only they hold: `strongroom rebuild`) and `under_way` (another sweep is at it).
     """
     from dataclasses import asdict  # noqa: PLC0415 - the same
 

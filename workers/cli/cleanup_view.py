@@ -78,3 +78,9 @@ def print_swept(swept: Swept) -> None:
     out.print(f"{counted(swept.deleted, 'segment')} deleted from the trash: {size(swept.deleted_bytes)} freed")
     if swept.left:
         out.print(f"{counted(swept.left, 'segment')} left, since its index cannot be read: strongroom verify tells more")
+    if swept.untold:
+        which = f"{counted(swept.untold, 'segment')} left, since nothing else holds what it was accepted with"
+        out.print(
+            f"{which}: the catalogue is an older copy, or its job was given up; strongroom rebuild brings it back",
+            style="bold red",
+        )
