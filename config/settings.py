@@ -111,6 +111,17 @@ class Settings(BaseSettings):
     )
     backup_max_age_hours: int = Field(
         26,
+    backup_target: str = Field(
+        "",
+        description="Where backups go: a folder on another disk, or s3://BUCKET/PREFIX; empty: the folder backups in the data "
+        "folder, which is lost with its disk. docs/how-to/backup.md.",
+    )
+    backup_key_file: Path | None = Field(
+        None, description="The age key file that backups are sealed with; unset: they are not. docs/how-to/backup-encryption.md."
+    )
+    schedule_backup: CronExpression = Field(
+        "0 2 * * *", description="When a backup is taken, as a cron expression; empty: never."
+    )
         ge=0,
         description="Hours after which it is an alarm that no good backup has begun; 0: never. A day, and time to be late.",
     )

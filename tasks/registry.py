@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 from storage.tidy import tidy
 from strongroom.errors import StorageError
 from strongroom.routes import STORE_TASK
+from tasks.backup import BACKUP, BACKUP_VERIFY
 from tasks.cleanup import CLEANUP, SWEEP
 from tasks.compress import COMPRESS
 from tasks.jobs import Kind, run_job
@@ -42,7 +43,7 @@ _OPTIONS: dict[str, Any] = {  # Celery's task options: of many types
 }
 """Late acknowledgement: a message leaves the broker when the ledger knows how its job ended, not before."""
 
-KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP, COMPRESS)
+KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP, COMPRESS, BACKUP, BACKUP_VERIFY)
 """Every kind of job but a store."""
 
 PAUSE_S = 1.0

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from models.database import Database
+from storage.backup.place import Place
 from storage.engine import Engine
 from strongroom.errors import BrokerUnavailable
 from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, VERIFY_TASK
@@ -21,6 +22,8 @@ CLEANUP_TASK = "strongroom.cleanup"
 SWEEP_TASK = "strongroom.sweep"
 COMPRESS_TASK = "strongroom.compress"
 SCRUB_TASK = "strongroom.scrub"
+BACKUP_TASK = "strongroom.backup"
+BACKUP_VERIFY_TASK = "strongroom.backup_verify"
 """The tasks that nobody outside sends."""
 
 TASKS = MappingProxyType(
@@ -32,6 +35,8 @@ TASKS = MappingProxyType(
         "sweep": SWEEP_TASK,
         "scrub": SCRUB_TASK,
         "compress": COMPRESS_TASK,
+        "backup": BACKUP_TASK,
+        "backup_verify": BACKUP_VERIFY_TASK,
     }
 )
 QUEUES = MappingProxyType({kind: SHORT_QUEUE if kind == "store" else LONG_QUEUE for kind in TASKS})
@@ -71,6 +76,10 @@ class Services:
     """How many jobs of a kind run at once; kinds that are not named have no limit."""
     owner: str = field(default_factory=this_process)
     worker: str = ""
+    place: Place | None = None
+    """Where backups go; None: to the folder ``backups`` in the data folder."""
+    ping_url: str | None = field(default=None, repr=False)
+    """The dead-man's switch that each backup tells of itself."""
     progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """How far the running jobs of this process have come, by id: the heartbeat writes it into the ledger."""
     presence: Presence = field(init=False)
@@ -83,6 +92,11 @@ class Services:
     def workers(self) -> Path:
         """Where processes show that they live."""
         return self.engine.folder.run / "workers"
+
+    @property
+    def backups(self) -> Place:
+        """Where backups go."""
+        return self.place or Place(str(self.engine.folder.root / "backups"))
 
     @property
     def database(self) -> Database:

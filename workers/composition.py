@@ -16,6 +16,7 @@ from strongroom.errors import BrokerUnavailable
 from tasks.heart import Heart
 from tasks.owner import mark_leaving, new_name
 from tasks.services import Services
+from workers.backups import backup_place, ping_url_of
 from workers.prepare import make_engine
 
 
@@ -68,7 +69,15 @@ class ProcessServices:
         if self._services is None or self._pid != os.getpid():
             settings = self._settings
             engine = make_engine(settings).open()
-            services = Services(engine, self._broker, settings.max_attempts, settings.kind_limits, worker=self._worker)
+            services = Services(
+                engine,
+                self._broker,
+                settings.max_attempts,
+                settings.kind_limits,
+                worker=self._worker,
+                place=backup_place(settings),
+                ping_url=ping_url_of(settings),
+            )
             if self._beats:
                 Heart(services).start()  # a process whose heart does not start must not get any further
             self._services, self._pid = services, os.getpid()

@@ -42,7 +42,20 @@ def delivered(app: Celery, name: str, message_id: str) -> Iterator[Any]:
 def test_every_task_has_its_name_and_is_acknowledged_late(app: Celery) -> None:
     ours = {name: task for name, task in app.tasks.items() if name.startswith("strongroom.")}
     assert set(ours) == {
-        f"strongroom.{name}" for name in ("store", "verify", "prune", "cleanup", "sweep", "compress", "scrub", "tree", "tidy")
+        f"strongroom.{name}"
+        for name in (
+            "store",
+            "verify",
+            "prune",
+            "cleanup",
+            "sweep",
+            "compress",
+            "scrub",
+            "backup",
+            "backup_verify",
+            "tree",
+            "tidy",
+        )
     }
     assert all(task.acks_late and task.reject_on_worker_lost and task.ignore_result for task in ours.values())
 

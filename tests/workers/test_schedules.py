@@ -21,11 +21,12 @@ from models.listing import newest_jobs
 from models.schedule import find_schedules, last_slots
 from storage.engine import Engine
 from strongroom.errors import BrokerUnavailable, ConfigurationError
+from tasks.backup import BackupMessage
 from tasks.cleanup import CleanupMessage, SweepMessage
 from tasks.compress import CompressMessage
 from tasks.prune import PruneMessage
 from tasks.scrub import ScrubMessage
-from tasks.services import CLEANUP_TASK, COMPRESS_TASK, PRUNE_TASK, SWEEP_TASK
+from tasks.services import BACKUP_TASK, CLEANUP_TASK, COMPRESS_TASK, PRUNE_TASK, SWEEP_TASK
 from tests.workers.processes_of import await_that
 from workers.liveness import has_given_sign
 from workers.metrics import schedules
@@ -34,7 +35,7 @@ from workers.schedules import Clerk, plans
 
 CHECKOUT = Path(__file__).parents[2]
 SLOTS = "strongroom_schedule_slots_total"
-OFF = {"schedule_prune_history": "", "schedule_retention": "", "schedule_sweep": "", "schedule_compress": ""}
+OFF = {"schedule_prune_history": "", "schedule_retention": "", "schedule_sweep": "", "schedule_compress": "", "schedule_backup": ""}
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -58,10 +59,10 @@ def jobs_of(data: Path) -> list[JobRow]:
 
 def test_each_schedule_has_its_setting_and_its_messages_are_understood() -> None:
     contracts: dict[str, type[BaseModel]] = {"strongroom.scrub": ScrubMessage, PRUNE_TASK: PruneMessage}
-    contracts |= {CLEANUP_TASK: CleanupMessage, SWEEP_TASK: SweepMessage, COMPRESS_TASK: CompressMessage}
+    contracts |= {CLEANUP_TASK: CleanupMessage, SWEEP_TASK: SweepMessage, COMPRESS_TASK: CompressMessage, BACKUP_TASK: BackupMessage}
     settings = Settings(history_days=7, history_jobs=1000, time_zone="Europe/Berlin", schedule_prune_history="")
     found = {plan.name: plan for plan in plans(settings)}
-    names = ["integrity-sweep", "prune-history", "retention", "sweep", "compress"]
+    names = ["integrity-sweep", "prune-history", "retention", "sweep", "backup", "compress"]
     assert list(found) == [one.name for one in SCHEDULED] == names
     for plan in found.values():
         contracts[plan.task].model_validate({"request_id": f"{plan.name}-20261101T120000Z", **plan.arguments})
@@ -86,7 +87,7 @@ def test_a_schedule_that_cannot_be_used_is_named_and_not_its_value(
 def test_a_clerk_starts_what_is_due_once(data: Path) -> None:
     mailbox = Mailbox()
     nightly = Settings(data_dir=data, retention={"*": {"keep_last": 5}}, grace_hours=2, schedule_integrity_sweep="30 2 * * *")
-    clerk = Clerk(nightly, mailbox)
+    clerk = Clerk(nightly.model_copy(update={"schedule_backup": ""}), mailbox)
     for hours in (0, 15, 15, 16):
         clerk.look(lambda hours=hours: NOON + timedelta(hours=hours))  # type: ignore[misc] # mypy cannot infer such a default
     clerk.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from workers.cli import (
+    backup,
     cleanup,
     compress,
     coverage,
@@ -57,6 +58,7 @@ for module in (
     portable,
     cleanup,
     compress,
+    backup,
     jobs,
     schedule,
     notify,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +9,7 @@ from rich.progress import DownloadColumn
 from rich.table import Table
 from rich.text import Text
 
-from strongroom.errors import StorageError, WaitTimeout
+from workers.cli.awaiting import queue_and_wait
 from workers.cli.jobs_why import service_runs
 from workers.cli.output import (
     FAILED,
@@ -32,11 +30,8 @@ from workers.cli.output import (
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from models.ledger import JobRow
     from storage.advice import Advice
     from storage.engine import Engine
-
-_SHORTEST_S, _LONGEST_S, _GROWTH = 0.1, 1.0, 1.5
 
 
 def register(app: typer.Typer) -> None:
@@ -99,38 +94,13 @@ def _queued(engine: Engine, settings: Settings, library: str | None, timeout_s: 
     """
     from models.schedule import Plan  # noqa: PLC0415 - see output.engine_on
     from strongroom.routes import LONG_QUEUE  # noqa: PLC0415 - the same
-    from tasks.schedule import queue_now  # noqa: PLC0415 - the same
     from tasks.services import COMPRESS_TASK  # noqa: PLC0415 - the same
 
     if library is not None:
         engine.find(library)
     said = {"newest": settings.compress_newest, **({} if library is None else {"library_id": library})}
-    job_id = queue_now(engine.database, Plan("compress", "compress", COMPRESS_TASK, LONG_QUEUE, said, None), datetime.now(UTC))
-    if timeout_s is None:
-        return {"job_id": job_id}
-    row = _ended(engine, job_id, timeout_s, shown=shown)
-    if row.state != "done":
-        said_why = dict(row.error or {}).get("message", f"The job is {row.state}.")
-        raise StorageError(f"Job {job_id}: {said_why}", f"`strongroom jobs why {job_id}` says more.")
-    return {"job_id": job_id, **dict(row.outcome or {})}
-
-
-def _ended(engine: Engine, job_id: str, timeout_s: float, *, shown: bool) -> JobRow:
-    from models.ledger import find_jobs  # noqa: PLC0415 - see output.engine_on
-
-    deadline, pause = time.monotonic() + timeout_s, _SHORTEST_S
-    with progress_bar("compressing", DownloadColumn(), shown=shown) as tick:
-        while True:
-            with engine.database.read() as connection:
-                row = find_jobs(connection, [job_id])[job_id]
-            if row.ended:
-                return row
-            if time.monotonic() >= deadline:
-                raise WaitTimeout(f"Job {job_id} had not ended after {timeout_s:g} s.", f"`strongroom jobs why {job_id}`")
-            if row.progress:
-                tick(row.progress.get("done", 0), row.progress.get("total"))
-            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-            pause = min(pause * _GROWTH, _LONGEST_S)
+    plan = Plan("compress", "compress", COMPRESS_TASK, LONG_QUEUE, said, None)
+    return queue_and_wait(engine, plan, timeout_s, "compressing", shown=shown)
 
 
 def _tell(outcome: dict[str, Any], *, as_json: bool, quiet: bool) -> None:

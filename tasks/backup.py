@@ -1,0 +1,109 @@
+"""The tasks ``strongroom.backup`` and ``strongroom.backup_verify``: a backup is taken, and read back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.database import Database
+from storage.backup.create import Create
+from storage.backup.manifest import LATEST, Manifest, find_manifest
+from storage.backup.place import Place
+from storage.backup.verify import Verified, remember, verify_backup
+from storage.engine import Engine
+from storage.verify import Progress
+from strongroom.errors import BackupDamaged
+from strongroom.numbering import FIRST_CONTRACT
+from tasks.jobs import Kind, Running
+from tasks.ping import pinged
+
+_TOLD = 100
+"""How many problems of a backup the ledger names."""
+
+
+class BackupMessage(BaseModel):
+    """The arguments of ``strongroom.backup``: whether everything is copied again, or what the newest backup lacks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contract: int = Field(FIRST_CONTRACT, ge=1)
+    request_id: str | None = None
+    full: bool = False
+    priority: Literal["high", "normal", "low"] = "normal"
+
+
+class BackupVerifyMessage(BaseModel):
+    """The arguments of ``strongroom.backup_verify``: which backup is read back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contract: int = Field(FIRST_CONTRACT, ge=1)
+    request_id: str | None = None
+    backup_id: str = LATEST
+    priority: Literal["high", "normal", "low"] = "normal"
+
+
+def take_backup(engine: Engine, place: Place, progress: Progress, *, full: bool, ping_url: str | None = None) -> dict[str, Any]:
+    """Take a backup and return what that did, as JSON. The dead-man's switch is told of its beginning and of its end.
+
+    Raises:
+        StorageError: there is no new backup; see ``storage.backup.create``.
+    """
+    with pinged(ping_url):
+        return summary(Create(engine, place.make(datetime.now(UTC)), progress).run(full=full))
+
+
+def check_backup(place: Place, backup_id: str, progress: Progress, database: Database | None) -> dict[str, Any]:
+    """Read a backup back and return what was found, as JSON. The verdict is noted in the catalogue, if there is one.
+
+    Raises:
+        NotFound: there is no such backup.
+        StorageError: it cannot be read now: nothing is said of it.
+    """
+    repository = place.open()
+    try:
+        verified = verify_backup(repository, find_manifest(repository, backup_id), progress)
+    except BackupDamaged as error:  # the manifest itself
+        verified = Verified(error.context.get("backup_id", backup_id), (error.message,), 0, 0)
+    if database is not None:
+        remember(database, verified, datetime.now(UTC))
+    return {
+        "id": verified.backup_id,
+        "verdict": verified.verdict,
+        "problems": list(verified.problems[:_TOLD]),
+        "packs": verified.packs,
+        "read_bytes": verified.read_bytes,
+    }
+
+
+def summary(manifest: Manifest) -> dict[str, Any]:
+    """Return what programs are told of a backup that was taken."""
+    return {
+        "id": manifest.backup_id,
+        "kind": manifest.kind,
+        "documents": manifest.counts.documents,
+        "new_segments": manifest.new_segments,
+        "new_bytes": manifest.new_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "removed_segments": manifest.removed,
+        "as_of": manifest.as_of.isoformat(),
+        "seconds": manifest.seconds,
+    }
+
+
+def _backup(running: Running, message: BackupMessage) -> None:
+    services = running.services
+    running.finish(
+        take_backup(services.engine, services.backups, running.progress, full=message.full, ping_url=services.ping_url)
+    )
+
+
+def _verify(running: Running, message: BackupVerifyMessage) -> None:
+    services = running.services
+    running.finish(check_backup(services.backups, message.backup_id, running.progress, services.database))
+
+
+BACKUP = Kind("backup", BackupMessage, lambda message: "full" if message.full else "what is new", _backup)
+BACKUP_VERIFY = Kind("backup_verify", BackupVerifyMessage, lambda message: message.backup_id, _verify)

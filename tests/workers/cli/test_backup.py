@@ -1,0 +1,88 @@
+"""The commands of `backup`: with no service running they do the work themselves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from models.listing import newest_jobs
+from storage.engine import Engine
+from tests.support.archive import body, document
+from workers.cli import app
+
+
+def run(data: Path, *words: str, **environ: str) -> Result:
+    return CliRunner().invoke(app, ["--data", str(data), "backup", *words], env=environ)
+
+
+def told(data: Path, *words: str, **environ: str) -> Any:  # JSON
+    answer = run(data, *words, "--json", **environ)
+    assert answer.exit_code == 0, answer.output
+    return json.loads(answer.stdout)
+
+
+@pytest.fixture
+def filled(engine: Engine) -> Engine:
+    engine.store([document("/a/b", f"{number}.0", body(number=number)) for number in range(5)])
+    return engine
+
+
+def test_a_backup_is_taken_listed_proven_and_restored_without_the_folder_that_was_lost(
+    data: Path, filled: Engine, scratch: Path
+) -> None:
+    target = str(scratch / "elsewhere")
+    first = told(data, "create", "--wait", STRONGROOM_BACKUP_TARGET=target)
+    assert (first["job_id"], first["kind"], first["documents"]) == (None, "full", 5)
+    assert first["new_bytes"] > 0 < first["seconds"]
+    second = told(data, "create", "--wait", STRONGROOM_BACKUP_TARGET=target)
+    assert (second["kind"], second["new_segments"]) == ("incremental", 0)
+    filled.close()
+    shutil.rmtree(data)
+    assert [one["id"] for one in told(data, "list", "--target", target)] == [second["id"], first["id"]]
+    assert told(data, "show", first["id"], "--target", target)["counts"]["documents"] == 5
+    assert told(data, "verify", "latest", "--target", target)["verdict"] == "good"
+    to = str(scratch / "new")
+    answer = told(data, "restore", "latest", "--to", to, "--target", target)
+    assert (answer["id"], answer["documents"], answer["differences"]) == (second["id"], 5, [])
+    with Engine(Path(to)).open() as back:
+        assert back.read("/a/b", "4.0") == body(number=4)
+
+
+def test_what_is_damaged_is_said_and_the_exit_code_is_not_0(data: Path, filled: Engine, scratch: Path) -> None:
+    backup_id = told(data, "create", "--wait")["id"]
+    for pack in (data / "backups" / "packs").glob("*/*"):
+        pack.write_bytes(b"\0" + pack.read_bytes()[1:])
+    answer = run(data, "verify", backup_id, "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)["verdict"]) == (1, "damaged")
+    assert "other bytes" in run(data, "verify", backup_id).stderr
+    answer = run(data, "restore", backup_id, "--to", str(scratch / "new"), "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)["error"]["code"]) == (1, "backup_damaged")
+
+
+def test_nothing_is_overwritten_and_what_is_not_there_is_named(data: Path, filled: Engine) -> None:
+    answer = run(data, "list", "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)["error"]["code"]) == (1, "not_found")
+    told(data, "create", "--wait")
+    answer = run(data, "restore", "latest", "--to", str(data), "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)["error"]["code"]) == (1, "data_folder")
+    answer = run(data, "show", "2019", "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)["error"]["code"]) == (1, "not_found")
+    assert run(data, "list", "--target", "ftp://somewhere/else").exit_code == 1
+
+
+def test_without_waiting_a_job_is_queued(data: Path, filled: Engine) -> None:
+    job_id = told(data, "create", "--full")["job_id"]
+    with filled.database.read() as connection:
+        jobs = newest_jobs(connection)
+    assert [(row.job_id, row.kind, row.state) for row in jobs] == [(job_id, "backup", "queued")]
+
+
+def test_people_are_told_in_a_line(data: Path, filled: Engine) -> None:
+    assert "full: 5 documents" in run(data, "create", "--wait").stdout
+    assert "good" in run(data, "verify").stdout
+    assert run(data, "create", "--wait", "--quiet").stdout == ""

@@ -1,0 +1,36 @@
+"""From settings to the place of backups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from config.settings import Settings
+    from storage.backup.place import Place
+    from storage.backup.s3_client import Access
+
+
+def backup_place(settings: Settings) -> Place:
+    """Return where backups go. Touches nothing yet."""
+    from storage.backup.place import Place  # noqa: PLC0415 - commands that need no backup start without
+
+    url = settings.backup_target or str(settings.data_dir / "backups")
+    return Place(url, settings.backup_key_file, _access(settings) if url.startswith("s3:") else None)
+
+
+def ping_url_of(settings: Settings) -> str | None:
+    """Return the address of the dead-man's switch."""
+    return _told(settings.ping_url)
+
+
+def _access(settings: Settings) -> Access:
+    from storage.backup.s3_client import Access  # noqa: PLC0415 - boto3 costs 0.3 s and 30 MB, which a folder need not pay
+
+    keys = (_told(settings.backup_s3_access_key), _told(settings.backup_s3_secret_key))
+    return Access(settings.backup_s3_endpoint, settings.backup_s3_region, *keys)
+
+
+def _told(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None

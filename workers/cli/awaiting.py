@@ -1,0 +1,56 @@
+"""Waiting for a job that a command has queued, with a bar that follows it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import DownloadColumn
+
+from strongroom.errors import StorageError, WaitTimeout
+from workers.cli.output import progress_bar
+
+if TYPE_CHECKING:
+    from models.ledger import JobRow
+    from models.schedule import Plan
+    from storage.engine import Engine
+
+_SHORTEST_S, _LONGEST_S, _GROWTH = 0.1, 1.0, 1.5
+
+
+def queue_and_wait(engine: Engine, plan: Plan, timeout_s: float | None, what: str, *, shown: bool) -> dict[str, Any]:  # JSON
+    """Queue a job; with a timeout wait for its end and return its outcome, too. ``job_id`` is among what is returned.
+
+    Raises:
+        WaitTimeout: it has not ended by then.
+        StorageError: it failed.
+    """
+    from tasks.schedule import queue_now  # noqa: PLC0415 - see output.engine_on
+
+    job_id = queue_now(engine.database, plan, datetime.now(UTC))
+    if timeout_s is None:
+        return {"job_id": job_id}
+    row = _ended(engine, job_id, timeout_s, what, shown=shown)
+    if row.state != "done":
+        said_why = dict(row.error or {}).get("message", f"The job is {row.state}.")
+        raise StorageError(f"Job {job_id}: {said_why}", f"`strongroom jobs why {job_id}` says more.")
+    return {"job_id": job_id, **dict(row.outcome or {})}
+
+
+def _ended(engine: Engine, job_id: str, timeout_s: float, what: str, *, shown: bool) -> JobRow:
+    from models.ledger import find_jobs  # noqa: PLC0415 - see output.engine_on
+
+    deadline, pause = time.monotonic() + timeout_s, _SHORTEST_S
+    with progress_bar(what, DownloadColumn(), shown=shown) as tick:
+        while True:
+            with engine.database.read() as connection:
+                row = find_jobs(connection, [job_id])[job_id]
+            if row.ended:
+                return row
+            if time.monotonic() >= deadline:
+                raise WaitTimeout(f"Job {job_id} had not ended after {timeout_s:g} s.", f"`strongroom jobs why {job_id}`")
+            if row.progress:
+                tick(row.progress.get("done", 0), row.progress.get("total"))
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            pause = min(pause * _GROWTH, _LONGEST_S)
