@@ -104,6 +104,8 @@ class Settings(BaseSettings):
         ge=0,
         description="Bytes of the disk that jobs leave free, for cleanup and the catalogue; unset: 2 % of it, at most 1 GiB.",
     )
+    space_low_percent: int = Field(85, ge=1, le=100, description="How much of the disk is used when that becomes a finding.")
+    space_critical_percent: int = Field(95, ge=1, le=100, description="How much of the disk is used when that is critical.")
     quotas: dict[str, Any] = Field(
         {},
         description='Stored bytes that a library may take, by library pattern, and all together, as JSON: {"*": "10GB", '

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, func, select, update
 
 from models.ledger import COLUMNS, JobRow
 from models.parts import in_parts
-from models.tables import Job, Version, table_of
+from models.tables import Job, Segment, Version, table_of
 
-_JOB, _VERSION = table_of(Job), table_of(Version)
+_JOB, _VERSION, _SEGMENT = table_of(Job), table_of(Version), table_of(Segment)
 
 AT_ONCE = 1000
 
@@ -32,6 +32,12 @@ def promised_bytes(connection: Connection, but: Collection[str] = ()) -> int:
 def _rest(needs_bytes: int, progress: Mapping[str, Any] | None) -> int:
     done, total = (progress or {}).get("done") or 0, (progress or {}).get("total") or 0
     return needs_bytes if total <= 0 else int(needs_bytes * (1 - min(1.0, done / total)))
+
+
+def added_bytes(connection: Connection, since: datetime) -> int:
+    """Return the bytes of the segments that were written since then and are there."""
+    columns = _SEGMENT.c
+    return int(connection.scalar(select(func.sum(columns.size_bytes)).where(columns.created_at >= since)) or 0)
 
 
 def parked_jobs(connection: Connection, limit: int = AT_ONCE) -> list[JobRow]:

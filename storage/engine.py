@@ -36,6 +36,7 @@ from storage.tree import Mode, Tree
 from storage.treemode import adopt_mode, shown_mode
 from storage.verify import Progress, silent, verify
 from storage.versions import Changed
+from storage.watermarks import Watermarks
 from strongroom.contracts import DocumentReceipt, VerifyReceipt
 from strongroom.errors import NotFound
 
@@ -55,6 +56,7 @@ class Options:
     reserve_bytes: int | None = None
     """What jobs leave free on the disk; None: see storage/governor.py."""
     quotas: Quotas = field(default_factory=Quotas)
+    watermarks: Watermarks = field(default_factory=Watermarks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _VERIFY = "strongroom verify --all --repair"
 _REBUILD = "strongroom rebuild"
 _STORE = "strongroom store FILE.json --wait"
 _SWEEP = "strongroom schedule run integrity-sweep, and when that fails too, look at memory and disk (dmesg)"
+_CLEAR = "strongroom cleanup, strongroom cleanup sweep; docs/how-to/disk-full.md says what else may go"
 _CLEAN_UP = "nothing: the sweep removes it when its grace period is over"
 
 _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
@@ -66,6 +67,10 @@ _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
     ("canary_missed", "loss", "a sweep did not report damage that was planted for it: its word is worth nothing", _SWEEP),
     ("backup_late", "loss", "no good backup was begun for longer than is allowed", "strongroom backup create --wait"),
     ("alerts_failed", "harm", "a message about what is wrong, or the daily test, did not arrive", "strongroom notify test"),
+    ("space_low", "harm", "the disk of the data folder fills up", _CLEAR),
+    ("space_critical", "harm", "the disk of the data folder is nearly full: jobs wait for space, or soon will", _CLEAR),
+    ("quota_near", "note", "a library, or all together, is near its quota", "strongroom quota"),
+    ("quota_full", "harm", "a library, or all together, is at its quota: jobs wait for room", "strongroom quota"),
     ("history_lost", "note", "the old catalogue could not be read: jobs and schedules begin anew", "nothing"),
 )
 KINDS = {row[0]: Kind(*row) for row in _TABLE}

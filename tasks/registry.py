@@ -27,6 +27,7 @@ from tasks.prune import PRUNE
 from tasks.reconcile import send_waiting
 from tasks.scrub import SCRUB
 from tasks.services import TASKS, TIDY_TASK, TREE_TASK, Services
+from tasks.space import watch_space
 from tasks.store import run_store
 from tasks.verify import VERIFY
 
@@ -70,9 +71,20 @@ def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
 
     @app.task(name=TIDY_TASK, **_OPTIONS, send_events=False)
     def tidy_up(_task: object) -> None:
+        _watch_space(services())
         removed = asdict(tidy(services().engine.folder, datetime.now(UTC)))
         if any(removed.values()):
             log.info("tidied", **removed)
+
+
+def _watch_space(services: Services) -> None:
+    try:
+        report = watch_space(services, datetime.now(UTC))
+    except StorageError as error:  # whoever is alarmed by that is told by doctor and metrics, which need no ledger
+        log.warning("how full the disk is cannot be recorded", error=error.message)
+    else:
+        if report.level != "fine":
+            log.warning("the disk fills up", told=report.words())
 
 
 def _register_kind(app: Celery, services: Callable[[], Services], kind: Kind[Any]) -> None:

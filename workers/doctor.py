@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -28,9 +27,8 @@ from workers.schedule_view import view_schedules
 from workers.schedules import plans
 from workers.service_lock import supervisor_of
 from workers.service_state import load_state, read_state
+from workers.space_view import judge_quotas, judge_space
 
-_LEAST_FREE_BYTES = 1 << 30
-_LEAST_FREE_SHARE = 0.05
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph")
 _CLOCK_OFF = timedelta(minutes=5)
 _QUICK_CHECK_BYTES = 1 << 30
@@ -45,7 +43,7 @@ def examine(settings: Settings, database: Database, now: datetime) -> Iterator[C
         ("python", _python),
         ("data folder", lambda: _folder(settings.data_dir)),
         ("file system", lambda: _file_system(settings.data_dir)),
-        ("disk space", lambda: _space(settings.data_dir)),
+        ("disk space", lambda: Check("disk space", *judge_space(settings, database, now))),
         ("permissions", lambda: _permissions(settings.data_dir)),
         ("catalogue", lambda: _catalogue(settings, database)),
         ("clock", lambda: _clock(database, now)),
@@ -53,6 +51,7 @@ def examine(settings: Settings, database: Database, now: datetime) -> Iterator[C
         ("broker", lambda: _broker(settings)),
         ("schedules", lambda: _schedules(settings, database, now)),
         ("jobs", lambda: _jobs(database)),
+        ("quotas", lambda: Check("quotas", *judge_quotas(settings, database))),
         ("coverage", lambda: _coverage(database, now)),
         ("backups", lambda: check_backups(_alarms(settings, database, now))),
         ("alerts", lambda: check_alerts(_alarms(settings, database, now))),
@@ -106,17 +105,6 @@ def _mount_of(path: Path) -> tuple[str, str]:
         if path.is_relative_to(place) and len(place) >= len(best[1]):
             best = (after.split()[0], place)
     return best
-
-
-def _space(data: Path) -> Check:
-    usage = shutil.disk_usage(data)
-    told = f"{usage.free / 1e9:.1f} GB of {usage.total / 1e9:.1f} GB free"
-    if usage.free < _LEAST_FREE_BYTES or usage.free < usage.total * _LEAST_FREE_SHARE:
-        return Check("disk space", "trouble", told, "Make room: docs/how-to/disk-full.md says what may go.")
-    status = os.statvfs(data)
-    if status.f_files and status.f_favail < status.f_files * _LEAST_FREE_SHARE:
-        return Check("disk space", "trouble", f"{told}, and hardly any inodes", "Remove small files from this file system.")
-    return Check("disk space", "fine", told)
 
 
 def _permissions(data: Path) -> Check:

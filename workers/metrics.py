@@ -110,6 +110,42 @@ def alarms(scene: Scene) -> Iterator[Metric]:
             yield GaugeMetricFamily(f"strongroom_{name}_timestamp_seconds", told, time.timestamp())
 
 
+def space(scene: Scene) -> Iterator[Metric]:
+    """Yield how full the disk is, and when it will be, as far as that can be told."""
+    found = scene.space
+    if found is None:
+        return
+    for name, told, value in (
+        ("free_bytes", "What is free on the data folder's disk.", found.space.free_bytes),
+        ("size_bytes", "How large that disk is.", found.space.total_bytes),
+        ("reserve_bytes", "What jobs leave free of it.", found.reserve_bytes),
+        ("low", "Whether so much of it is used, or filled a day, that somebody should know.", found.level != "fine"),
+        ("critical", "Whether jobs wait for space, or soon will.", found.level == "critical"),
+    ):
+        yield GaugeMetricFamily(f"strongroom_disk_{name}", told, value)
+    if found.left is not None:
+        left_s = round(found.left.total_seconds())
+        yield GaugeMetricFamily("strongroom_disk_full_in_seconds", "When it will be full at the last day's rate.", left_s)
+
+
+def quotas(scene: Scene) -> Iterator[Metric]:
+    """Yield what is used of the total, and of the quotas of those libraries that are near them: there may be very many."""
+    found = scene.quotas
+    if found is None:
+        return
+    used = GaugeMetricFamily("strongroom_quota_used_bytes", "Stored bytes; without a name: of all.", labels=("library",))
+    limit = GaugeMetricFamily("strongroom_quota_limit_bytes", "How many there may be.", labels=("library",))
+    near = [one for one in found.tight if one.library_id]
+    for one in (found.total, *near):
+        used.add_metric((one.library_id,), one.used_bytes)
+        if one.limit_bytes is not None:
+            limit.add_metric((one.library_id,), one.limit_bytes)
+    yield from (used, limit)
+    yield GaugeMetricFamily("strongroom_quota_libraries_near", "Libraries near their quota, or at it.", len(near))
+    full = sum(one.state == "full" for one in near)
+    yield GaugeMetricFamily("strongroom_quota_libraries_full", "Libraries at their quota: their jobs wait.", full)
+
+
 def build(_scene: Scene) -> Iterator[Metric]:
     """Yield what runs here."""
     family = GaugeMetricFamily("strongroom_build_info", "What runs here.", labels=("disk_format", "catalogue", "python"))
@@ -117,7 +153,7 @@ def build(_scene: Scene) -> Iterator[Metric]:
     yield family
 
 
-GROUPS: tuple[Group, ...] = (jobs, waiting, parts, schedules, coverage, alarms, build)
+GROUPS: tuple[Group, ...] = (jobs, waiting, parts, schedules, coverage, space, quotas, alarms, build)
 """Every group. A new one is a function and its name here; what it draws from is a field of Scene."""
 
 

@@ -6,6 +6,12 @@ from config.settings import Settings
 from storage.documents import Limits
 from storage.engine import Engine, Options
 from storage.quotas import parse_quotas
+from storage.watermarks import Watermarks
+
+
+def watermarks_of(settings: Settings) -> Watermarks:
+    """Return from when on the disk is fuller than it should be."""
+    return Watermarks(settings.space_low_percent / 100, settings.space_critical_percent / 100)
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -18,6 +24,7 @@ def make_engine(settings: Settings) -> Engine:
         mend_reads=settings.repair,
         reserve_bytes=settings.reserve_bytes,
         quotas=parse_quotas(settings.quotas),
+        watermarks=watermarks_of(settings),
     )
     return Engine(settings.data_dir, options)
 

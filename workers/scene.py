@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from models.census import Counts, active_jobs, ended_jobs, known_jobs, oldest_qu
 from models.database import Database
 from models.schedule import Gauge, measure_schedules
 from storage.coverage import CoverageReport, report_coverage
+from storage.usage import QuotaReport
+from storage.watermarks import SpaceReport
 from strongroom.errors import DataFolderError, StorageError
 from workers.alarm_view import AlarmFacts, view_alarms
 from workers.broker import broker_url_of
@@ -25,6 +27,7 @@ from workers.liveness import worked_s_ago
 from workers.roster import judged
 from workers.seldom import Seldom
 from workers.service_state import load_state, read_state
+from workers.space_view import view_quotas, view_space
 from workers.watch import Seen, look_around
 from workers.writable import WRITE_WITHIN_S
 
@@ -50,6 +53,9 @@ class Scene:
     coverage: CoverageReport | None = None
     """How far the coverage promise is kept, counted every minute or two of a large catalogue."""
     alarms: AlarmFacts | None = None
+    space: SpaceReport | None = None
+    quotas: QuotaReport | None = None
+    """What is used of the quotas; None where none is set."""
 
     @property
     def ready(self) -> bool:
@@ -66,10 +72,15 @@ class Onlooker:
         self._database = Database(settings.catalogue_url)
         self._ended: Seldom[Counts] = Seldom(share=1 / 200)
         self._coverage: Seldom[CoverageReport] = Seldom(share=1 / 200)
+        self._space: Seldom[SpaceReport] = Seldom(share=1 / 200)
+        self._quotas: Seldom[QuotaReport] = Seldom(share=1 / 200)
         self._inbox: Seldom[tuple[int, dict[str, float]]] = Seldom(share=1 / 50)
 
     def look(self) -> Scene:
         """Look once. Never raises because of what it finds."""
+        return replace(self._look(), space=self._ask_space(), quotas=self._ask_quotas())
+
+    def _look(self) -> Scene:
         seen = self._look_around()
         parts = self._parts(seen)
         worked = {name: ago for name in parts if (ago := worked_s_ago(self._data, name)) is not None}
@@ -114,6 +125,16 @@ class Onlooker:
     def _ask_alarms(self) -> AlarmFacts:
         with self._database.read() as connection:
             return view_alarms(connection, self._settings, datetime.now(UTC))
+
+    def _ask_space(self) -> SpaceReport | None:
+        with suppress(StorageError, SQLAlchemyError):
+            return self._space.get(lambda: view_space(self._settings, self._database, datetime.now(UTC)))
+        return None
+
+    def _ask_quotas(self) -> QuotaReport | None:
+        with suppress(StorageError, SQLAlchemyError):
+            return self._quotas.get(lambda: view_quotas(self._settings, self._database)) if self._settings.quotas else None
+        return None
 
     def _ask_coverage(self) -> CoverageReport:
         return report_coverage(self._database, self._settings.coverage_days, datetime.now(UTC))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -114,16 +116,30 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
         pid = state.pid if state else supervisor_of(folder)
         writable = state is not None and _takes_writes(settings)
         wrong = load_alarms(folder).wrong
+        disk = _disk(settings) if state is not None else None
     if as_json:
-        print_json(view.as_fields(state, database=writable, wrong=wrong) if state else view.absent_fields(folder, pid))
+        fields = view.as_fields(state, database=writable, wrong=wrong) if state else view.absent_fields(folder, pid)
+        print_json({**fields, "disk": disk[1] if disk else None})
     elif state:
         view.print_status(state, database=writable, wrong=wrong)
+        if disk:
+            view.print_disk(*disk)
     else:
         view.print_absent(folder, pid)
     if pid is None:
         raise typer.Exit(NOT_RUNNING)
     if state is None or not (state.ready and writable):
         raise typer.Exit(NOT_READY)
+
+
+def _disk(settings: Settings) -> tuple[str, dict[str, Any]] | None:
+    """Return how full the disk is, in words and for programs; None when the operating system does not say."""
+    from workers.space_view import space_fields, view_space  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, see below
+
+    with suppress(StorageError):
+        report = view_space(settings, None, datetime.now(UTC))
+        return report.words(), space_fields(report)
+    return None
 
 
 def _takes_writes(settings: Settings) -> bool:

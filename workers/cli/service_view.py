@@ -22,6 +22,7 @@ _NOT_WRITABLE = "cannot be written: it does not answer, or another program holds
 
 Tick = Callable[[ServiceState | None], None]
 
+_DISK_STYLES = {"low": "yellow", "critical": "bold red"}
 _STATE_STYLES = {
     "ready": "green",
     "silent": "bold red",
@@ -88,6 +89,11 @@ def print_status(state: ServiceState, *, database: bool, wrong: Mapping[str, str
         restarts = Text(str(part.restarts), "red" if part.restarts else "")
         parts.add_row(part.name, state_text, str(part.pid or ""), restarts, _ago(_worked_s_ago(state, part.name)))
     console().print("", parts, sep="\n")
+
+
+def print_disk(words: str, fields: dict[str, Any]) -> None:
+    """Tell how full the disk is."""
+    console().print("", Text(f"disk: {words}", _DISK_STYLES.get(str(fields["level"]), "")), sep="\n", soft_wrap=True)
 
 
 def _worked_s_ago(state: ServiceState, part: str) -> float | None:
