@@ -92,6 +92,11 @@ def list_labels(connection: Connection, library_id: str | None = None) -> list[L
     return [LabelRow(*row) for row in connection.execute(query)]
 
 
+def find_label(connection: Connection, library_id: str, label: str) -> str | None:
+    """Return the version that a label names; None when there is no such label."""
+    return connection.scalar(select(_LABEL.c.version).where(_LABEL.c.library_id == library_id, _LABEL.c.label == label))
+
+
 def put_label(connection: Connection, label: LabelRow) -> None:
     """Have a label name a version, whatever it named before."""
     drop_label(connection, label.library_id, label.label)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from models.catalogue import find_place, find_version, list_libraries, list_versions, totals, unshown
+from models.curation import find_label
 from models.database import Database
 from models.migrate import check_revision, upgrade
 from models.names import real_name
@@ -165,12 +166,16 @@ class Engine:
     def find(self, library_id: str, version: str | None = None) -> StoredVersion:
         """Return the current revision of a version; of the latest when ``version`` is None or ``latest``.
 
+        A label does for a version, where no version has that name.
+
         Raises:
             NotFound: it is not stored.
         """
         path = None if version in {None, LATEST} else tree_path(library_id, str(version))
         with self.database.read() as connection:
             found = find_version(connection, library_id, path)
+            if found is None and path is not None and (labelled := find_label(connection, library_id, str(version))):
+                found = find_version(connection, library_id, tree_path(library_id, labelled))
             real = library_id if found is not None else real_name(connection, library_id)
         if real != library_id:
             return self.find(real, version)

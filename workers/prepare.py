@@ -5,6 +5,7 @@ from __future__ import annotations
 from config.settings import Settings
 from storage.documents import Limits
 from storage.engine import Engine, Options
+from storage.policies import parse_policies
 from storage.quotas import parse_quotas
 from storage.watermarks import Watermarks
 
@@ -33,8 +34,10 @@ def prepare(settings: Settings) -> None:
     """Make the data folder and bring its catalogue to this release.
 
     Raises:
+        ConfigurationError: the retention policies say something that none can: better now than at night.
         DataFolderError: a newer release made it, or the folder holds other things.
         PermissionRefused: it cannot be written.
     """
+    parse_policies(settings.retention)
     with make_engine(settings) as engine:
         engine.create()

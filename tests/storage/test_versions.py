@@ -77,6 +77,17 @@ def test_latest_names_the_version_that_it_means_now(prepared: Engine) -> None:
     assert pin(prepared.archive, LIBRARY, "latest", ADA).version == "2.0"
 
 
+def test_a_label_is_read_like_a_version_unless_a_version_has_its_name(prepared: Engine) -> None:
+    label(prepared.archive, LIBRARY, "production", "1.0", ADA)
+    assert prepared.find(LIBRARY, "production") == prepared.find(LIBRARY, "1.0")
+    assert prepared.read(LIBRARY, "production") == prepared.read(LIBRARY, "1.0")
+    label(prepared.archive, LIBRARY, "2.0", "1.0", ADA)
+    assert prepared.find(LIBRARY, "2.0").version == "2.0"
+    label(prepared.archive, LIBRARY, "production", None, ADA)
+    with pytest.raises(NotFound):
+        prepared.find(LIBRARY, "production")
+
+
 def test_a_label_names_one_version_and_moves(prepared: Engine) -> None:
     assert label(prepared.archive, LIBRARY, "production", "1.0", ADA).changed
     assert not label(prepared.archive, LIBRARY, "production", "1.0", ADA).changed

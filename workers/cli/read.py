@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Library = Annotated[str, typer.Argument(metavar="LIBRARY", help="The library's id, such as /owner/name.")]
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version; default: the latest.")]
+Wanted = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version or a label; default: the latest.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def get(
     library: Library,
-    version: Version = None,
+    version: Wanted = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to standard output.")] = None,
     data: Data = None,
 ) -> None:
@@ -98,7 +99,7 @@ def list_versions(
             _print_versions(versions)
 
 
-def show(library: Library, version: Version = None, data: Data = None, as_json: AsJson = False) -> None:
+def show(library: Library, version: Wanted = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show everything known of one version."""
     with reported(as_json=as_json), engine_on(data) as engine:
         found = engine.find(library, version)

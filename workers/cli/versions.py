@@ -41,7 +41,8 @@ def roll_back(
     """Go back to an older state, in one step for readers. Nothing is lost: another rollback undoes it.
 
     `latest` means VERSION again, until a version newer than all is stored or --newest is said. If `latest` means VERSION
-    already, since it is the newest, its content goes back by one revision; --to names the revision, and leaves `latest` alone.
+    already, since it is the newest, its content goes back by one revision, and said again comes back: to go further back,
+    name the revision with --to, which leaves `latest` alone.
 
     Exit codes: 0 it is so now, 1 it cannot be.
     """
