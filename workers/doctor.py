@@ -33,8 +33,6 @@ _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "gluster
 _CLOCK_OFF = timedelta(minutes=5)
 _QUICK_CHECK_BYTES = 1 << 30
 """A larger catalogue is not read through: that would take longer than a look may."""
-COVERED = timedelta(days=30)
-"""Within which every segment is read, by default."""
 
 
 def examine(settings: Settings, database: Database, now: datetime) -> Iterator[Check]:
@@ -52,7 +50,7 @@ def examine(settings: Settings, database: Database, now: datetime) -> Iterator[C
         ("schedules", lambda: _schedules(settings, database, now)),
         ("jobs", lambda: _jobs(database)),
         ("quotas", lambda: Check("quotas", *judge_quotas(settings, database))),
-        ("coverage", lambda: _coverage(database, now)),
+        ("coverage", lambda: _coverage(database, now, timedelta(days=settings.coverage_days))),
         ("backups", lambda: check_backups(_alarms(settings, database, now))),
         ("alerts", lambda: check_alerts(_alarms(settings, database, now))),
     ]
@@ -199,14 +197,14 @@ def _jobs(database: Database) -> Check:
     return Check("jobs", "fine", told or "none waits")
 
 
-def _coverage(database: Database, now: datetime) -> Check:
+def _coverage(database: Database, now: datetime, period: timedelta) -> Check:
     with database.read() as connection:
         oldest = consistency.longest_unread(connection)
     if oldest is None:
         return Check("coverage", "fine", "nothing is stored")
     told = f"the segment that has waited longest was read, or written, {(now - oldest).days} days ago"
-    if now - oldest > COVERED:
-        return Check("coverage", "trouble", told, "strongroom verify")
+    if now - oldest > period:
+        return Check("coverage", "trouble", f"{told}; {period.days} are promised", "strongroom verify")
     return Check("coverage", "fine", told)
 
 

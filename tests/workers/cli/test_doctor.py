@@ -69,6 +69,18 @@ def test_a_finding_comes_with_its_command_and_goes_when_it_is_mended(engine: Eng
     assert doctor(stored, 0)["findings"] == []
 
 
+def test_what_has_waited_longer_than_the_promise_is_a_trouble(
+    engine: Engine, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine.database.write() as connection:
+        connection.execute(text("UPDATE segment SET created_at = datetime('now', '-3 days')"))
+    assert check(doctor(stored, 0), "coverage")["state"] == "fine"
+    monkeypatch.setenv("STRONGROOM_COVERAGE_DAYS", "2")
+    found = check(json.loads(run(stored, "doctor", "--json").stdout), "coverage")
+    assert (found["state"], found["mend"]) == ("trouble", "strongroom verify")
+    assert "2 are promised" in found["told"]
+
+
 def test_failed_jobs_and_a_clock_that_is_off_are_troubles(engine: Engine, stored: Path) -> None:
     job = "INSERT INTO job (job_id, kind, state, subject, priority, asked_by, attempts, owner, payload, created_at) VALUES "
     with engine.database.write() as connection:
