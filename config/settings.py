@@ -111,8 +111,6 @@ class Settings(BaseSettings):
         description='Stored bytes that a library may take, by library pattern, and all together, as JSON: {"*": "10GB", '
         '"/legal/*": "unlimited", "total": "1TB"}. docs/how-to/quotas.md.',
     )
-    backup_max_age_hours: int = Field(
-        26,
     backup_target: str = Field(
         "",
         description="Where backups go: a folder on another disk, or s3://BUCKET/PREFIX; empty: the folder backups in the data "
@@ -124,6 +122,8 @@ class Settings(BaseSettings):
     schedule_backup: CronExpression = Field(
         "0 2 * * *", description="When a backup is taken, as a cron expression; empty: never."
     )
+    backup_max_age_hours: int = Field(
+        26,
         ge=0,
         description="Hours after which it is an alarm that no good backup has begun; 0: never. A day, and time to be late.",
     )
