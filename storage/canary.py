@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from storage.layout import DataFolder
 
 SIZE_BYTES = 4096
+CAGES = "canaries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,19 @@ KINDS = ("whole", "a bit", "cut short", "gone on", "missing")
 
 
 def plant(folder: DataFolder) -> list[Canary]:
-    """Plant a canary of each kind; those of a sweep that died are cleared away. Nothing of it is data of anybody.
+    """Plant a canary of each kind. Nothing of it is data of anybody; what a sweep that died left is removed by tidy.
 
     Raises:
         OSError: the operating system refused.
     """
-    cages = folder.run / "canaries"
+    cages = folder.run / CAGES
     cages.mkdir(mode=0o700, parents=True, exist_ok=True)
     cage = DataFolder(cages / f"{os.getpid()}.{secrets.token_hex(4)}")
-    return [_plant(cage, kind) for kind in KINDS]
+    try:
+        return [_plant(cage, kind) for kind in KINDS]
+    except BaseException:
+        shutil.rmtree(cage.root, ignore_errors=True)
+        raise
 
 
 def clear(canaries: Collection[Canary]) -> None:

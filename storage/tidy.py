@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from storage.canary import CAGES
 from storage.layout import DataFolder
 from strongroom import durable
 from strongroom.disposal import DONE
@@ -41,6 +42,7 @@ def tidy(folder: DataFolder, now: datetime) -> Tidied:
     Safe at any time and in several processes at once.
     """
     unfinished = [*_older(folder.inbox, now - ABANDONED, ".part"), *_older(folder.tmp, now - ABANDONED)]
+    unfinished += _older(folder.run / CAGES, now - ABANDONED)
     receipts = list(_older(folder.inbox / RECEIPTS, now - UNCLAIMED))
     used = [*_older(folder.inbox / DONE, now - USED), *_older(folder.trash, now - USED, ".replaced")]
     superseded = list(_older(folder.trash, now - GRACE, ".superseded"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -18,14 +19,17 @@ from models.tables import Segment, table_of
 from storage import scrub as scrubbing
 from storage.canary import KINDS, clear, missed, plant
 from storage.coverage import report_coverage
-from storage.engine import Engine
+from storage.engine import Engine, Options
 from storage.fresh import fresh_sha256
 from storage.pace import Pace
 from storage.read import file_sha256
 from storage.scrub import Scrub, Scrubbed
+from storage.sources import Fetches
 from strongroom.errors import IntegrityError
-from tests.support.archive import body, document
+from strongroom.result import Err, Ok, capture
+from tests.support.archive import body, document, unfinished, view
 from tests.support.crash import crash_at
+from tests.support.faults import faults
 
 PERIOD = timedelta(days=30)
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -183,6 +187,31 @@ def test_a_scrub_that_is_killed_loses_one_batch_at_most(filled: Engine, clock: C
     clock.now += scrubbing.CLAIM * 2
     run(filled, clock)
     assert None not in rows(filled, "checked_at").values()
+
+
+def test_a_call_that_fails_anywhere_is_told_and_the_next_scrub_finds_and_repairs_all(
+    filled: Engine, clock: Clock, scratch: Path
+) -> None:
+    options = Options(fetches=Fetches(producer=lambda _wanted: iter([body(n=1, text="x" * 500)])))
+    flip(segment(filled, "1.0"))
+    before = view(filled)
+    filled.close()
+    number, fired = 0, True
+    while fired:
+        number += 1
+        shutil.rmtree(scratch / "copy", ignore_errors=True)
+        with Engine(Path(shutil.copytree(filled.folder.root, scratch / "copy", symlinks=True)), options).open() as engine:
+            with faults(number, (errno.ENOSPC, errno.EIO)[number % 2]) as injected:
+                outcome = capture(lambda engine=engine: run(engine, clock, repair=True))  # type: ignore[misc]
+            assert isinstance(outcome, Ok) or outcome.problem.code in {"disk_full", "io_error"}, injected.calls[-1]
+            fired = injected.fired
+            assert unfinished(engine) == [], injected.calls[-1]
+            assert not list(engine.folder.run.glob("canaries/*")), injected.calls[-1]
+            assert isinstance(outcome, Err) or not outcome.value.damaged, injected.calls[-1]
+            clock.now += timedelta(hours=2)
+            assert run(engine, clock, repair=True).damaged == []
+            assert view(engine) == before
+    assert number > 15, "hardly anything was made to fail"
 
 
 def test_what_one_worker_claimed_no_other_is_given_until_its_time_is_over(filled: Engine) -> None:

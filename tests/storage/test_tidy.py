@@ -9,6 +9,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
+from storage.canary import clear, plant
 from storage.engine import Engine
 from storage.intake import incoming
 from storage.tidy import ABANDONED, GRACE, UNCLAIMED, USED, tidy
@@ -39,6 +40,15 @@ def test_only_what_a_dead_writer_left_is_removed(tmp_path: Path) -> None:
     assert not any(path.exists() for path in old)
     assert accepted.exists(), "an accepted job is never swept, however old"
     assert fresh.exists()
+
+
+def test_canaries_of_a_sweep_that_died_are_removed_and_those_of_a_living_one_stay(engine: Engine) -> None:
+    left, living = plant(engine.folder), plant(engine.folder)
+    old = (datetime.now(UTC) - ABANDONED - timedelta(minutes=1)).timestamp()
+    os.utime(left[0].folder.root, (old, old))
+    assert tidy(engine.folder, datetime.now(UTC)).unfinished == 1
+    assert [path.name for path in (engine.folder.run / "canaries").iterdir()] == [living[0].folder.root.name]
+    clear(living)
 
 
 def test_a_receipt_waits_a_week(tmp_path: Path) -> None:
