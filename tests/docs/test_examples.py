@@ -35,6 +35,7 @@ SESSIONS = {
     ],
     "mending": ["docs/how-to/alerts.md", "docs/how-to/doctor.md", "docs/how-to/rebuild.md"],
     "names": ["docs/how-to/rename.md", "docs/how-to/export.md"],
+    "backups": ["docs/how-to/backup-encryption.md"],
 }
 """Pages that are read in one sitting: each session has a folder of its own, and its pages run in this order."""
 

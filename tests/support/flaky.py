@@ -22,6 +22,8 @@ class Flaky:
         """Requests with a body that are passed on and carried out, and whose answer is not."""
         self.busy = 0
         """Connections on which everything is answered by 503."""
+        self.calls_left: int | None = None
+        """How many more answers there are before the other side is gone; None: any number."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -68,6 +70,10 @@ class Flaky:
                 self.cuts -= 1
                 client.sendall(data[: head + left])
                 return
+            if self.calls_left is not None and data.startswith(b"HTTP/1.1 "):
+                if self.calls_left == 0:
+                    return
+                self.calls_left -= 1
             client.sendall(data)
             passed += len(data) - head
 

@@ -62,7 +62,7 @@ def test_a_switch_that_answers_late_holds_up_neither_the_run_nor_its_end_for_lon
 
 def test_a_switch_that_is_not_there_is_logged_without_its_address(receiver: Receiver) -> None:
     receiver.refused.add("/s3cret")
-    with structlog.testing.capture_logs() as lines, pinged(receiver.url("http", "/s3cret"), within_s=0.9):
+    with structlog.testing.capture_logs() as lines, pinged(receiver.url("http", "/s3cret"), within_s=0.6):
         pass
     assert [line["state"] for line in lines] == ["start", "success"]
     assert "s3cret" not in repr(lines)

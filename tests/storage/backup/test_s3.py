@@ -49,7 +49,7 @@ def test_an_object_of_many_parts_comes_back_and_little_of_it_is_in_memory(bucket
     piece = os.urandom(1 << 20)
     tracemalloc.start()
     try:
-        target.create("packs/large", (piece for _ in range(48)))
+        target.create("packs/large", (piece for _ in range(32)))
         read = 0
         for one in target.read("packs/large"):
             assert one == piece[: len(one)] or len(one) < len(piece)
@@ -57,7 +57,7 @@ def test_an_object_of_many_parts_comes_back_and_little_of_it_is_in_memory(bucket
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert read == 48 << 20
+    assert read == 32 << 20
     assert peak < 6 * PART
     with pytest.raises(NameTaken):
         target.create("packs/large", [b"other"])

@@ -1,0 +1,112 @@
+"""Whole backups where operators keep them: in an object store, sealed, over a network that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from storage.backup.manifest import manifests
+from storage.backup.repository import make_repository, open_repository
+from storage.backup.s3 import S3Target, s3_target
+from storage.backup.seal import Seal, Unsealed, make_key, seal_of
+from storage.backup.target import Target
+from storage.backup.verify import verify_backup
+from storage.engine import Engine
+from strongroom.errors import BackupDamaged, BackupKeyError, TargetUnreachable
+from tests.support.archive import body, document
+from tests.support.backups import NOW, back_up, filled, repository_at, told, told_after
+from tests.support.flaky import Flaky, flaky
+from tests.support.s3 import Store
+
+WORD = "a word that nobody else may read"
+
+Bucket = Callable[..., S3Target]
+
+
+@pytest.fixture
+def sealed(scratch: Path) -> Seal:
+    make_key(scratch / "key", NOW)
+    return seal_of(scratch / "key")
+
+
+def test_a_bucket_gives_back_what_was_backed_up_and_sealed(engine: Engine, bucket: Bucket, sealed: Seal, scratch: Path) -> None:
+    repository = make_repository(bucket(), sealed, NOW)
+    filled(engine)
+    first, before = back_up(engine, repository), told(engine)
+    engine.store([document("/new", "1.0", body(text=WORD))])
+    second = back_up(engine, repository)
+    assert second.parent == first.backup_id
+    for one in (first, second):
+        assert verify_backup(repository, one).problems == ()
+    assert told_after(repository, scratch / "restored", first.backup_id) == before
+    assert told_after(repository, scratch / "restored") == told(engine)
+
+
+def everything(target: Target) -> dict[str, bytes]:
+    return {one.name: b"".join(target.read(one.name)) for one in target.names()}
+
+
+def test_of_what_is_sealed_the_target_can_read_nothing(engine: Engine, sealed: Seal, scratch: Path) -> None:
+    repository = repository_at(scratch / "backups", sealed)
+    engine.store([document("/acme/secret", "1.0", body(text=WORD))])
+    back_up(engine, repository)
+    kept = everything(repository.target)
+    assert len(kept) > 2
+    for name, data in kept.items():
+        assert name == "strongroom-backup.json" or data.startswith(b"age-encryption.org/v1\n"), name
+        assert b"acme" not in data
+    assert b"AGE-SECRET" not in b"".join(kept.values())
+
+
+def test_the_wrong_key_and_none_are_called_that_before_anything_is_read(engine: Engine, sealed: Seal, scratch: Path) -> None:
+    repository = repository_at(scratch / "backups", sealed)
+    filled(engine)
+    back_up(engine, repository)
+    make_key(scratch / "other", NOW)
+    for wrong in (Unsealed(), seal_of(scratch / "other")):
+        with pytest.raises(BackupKeyError, match=sealed.recipients[0]):
+            open_repository(repository.target, wrong)
+
+
+def test_what_rots_under_a_seal_is_found_with_the_key_and_without(engine: Engine, sealed: Seal, scratch: Path) -> None:
+    repository = repository_at(scratch / "backups", sealed)
+    filled(engine)
+    made = back_up(engine, repository)
+    pack = next(path for path in (scratch / "backups" / "packs").rglob("*") if path.is_file())
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.write_bytes(content)
+    assert verify_backup(repository, made).verdict == "damaged"
+    with pytest.raises(BackupDamaged):
+        for _ in replace(repository, seal=Unsealed()).stored(pack.name):
+            pass
+
+
+@pytest.fixture
+def proxy(store: Store) -> Iterator[Flaky]:
+    port = urlsplit(store.access.endpoint or "").port
+    assert port is not None
+    with flaky(port) as started:
+        yield started
+
+
+def test_a_store_that_goes_away_half_way_leaves_no_backup_and_the_next_one_is_whole(
+    engine: Engine, bucket: Bucket, store: Store, proxy: Flaky, scratch: Path
+) -> None:
+    access = replace(store.access, endpoint=f"http://127.0.0.1:{proxy.port}", tries=1, timeout_s=5.0)
+    behind: Target = replace(s3_target(f"s3://{store.bucket}", access), prefix=bucket().prefix)
+    repository = make_repository(behind, Unsealed(), NOW)
+    filled(engine)
+    proxy.calls_left = 5
+    with pytest.raises(TargetUnreachable):
+        back_up(engine, repository)
+    assert proxy.calls_left == 0
+    proxy.calls_left = None
+    assert list(manifests(repository)) == []
+    made = back_up(engine, repository)
+    assert verify_backup(repository, made).problems == ()
+    assert told_after(repository, scratch / "restored") == told(engine)
