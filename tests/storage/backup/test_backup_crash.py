@@ -85,6 +85,7 @@ def test_a_kill_anywhere_leaves_no_false_backup_and_the_rerun_finishes(root: Pat
 
 
 def test_what_a_killed_run_had_copied_is_not_copied_again(root: Path, repository: Repository, scratch: Path) -> None:
+    take(root, repository_at(scratch / "first"))  # makes folders
     other = repository_at(scratch / "other")
     steps = steps_of(lambda: take(root, other))
     third = [number for number, step in enumerate(steps, 1) if step == "backup: link"][2]  # behind the documents: lists and rows
