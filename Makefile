@@ -12,9 +12,12 @@ STAMP := $(VENV)/.made-from
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
+# Without its stamp an environment is not whole: whatever was interrupted while it was made or changed is made anew.
 setup: $(STAMP) ## Make .venv and the command .venv/bin/strongroom
 $(STAMP): $(LOCK) scripts/write_command.py
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@{ test -e $(STAMP) && $(BIN)/python -m pip --version > /dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "$(PYTHON) cannot make an environment, see above. On Debian or Ubuntu: sudo apt install python3-venv; then again." >&2; exit 1; }
+	@rm -f $(STAMP)
 	@echo "installing the locked dependencies"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	@$(BIN)/python scripts/write_command.py
