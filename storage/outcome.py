@@ -54,6 +54,14 @@ class Outcome:
         known = self.known
         self.checked = Checked(known.incoming, known.named, known.content_sha256, known.size_bytes, None)
 
+    def fail(self, error: StorageError) -> None:
+        """Fail it, and let go of the document: the frames that led to the error hold its bytes, and the error would hold them."""
+        link: BaseException | None = error
+        while link is not None:
+            link.__traceback__ = link.__context__ = None
+            link = link.__cause__
+        self.error = error
+
     def refuse(self) -> None:
         """Fail it, since its version is there with other content."""
         self.error = VersionExists(f"{self.named.library_id} {self.named.version} is stored with other content.")

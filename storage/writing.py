@@ -109,7 +109,7 @@ class Writing:
         try:
             outcome.checked = check_small(outcome.incoming, self._means.limits)
         except DOCUMENT_FAULTS as error:
-            outcome.error = error
+            outcome.fail(error)
 
     def _look_up(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Find out what the catalogue has of checked documents; return those that are to be stored.
@@ -142,7 +142,7 @@ class Writing:
             else:
                 self._tell(outcome)
         except DOCUMENT_FAULTS as error:
-            outcome.error = error
+            outcome.fail(error)
         finally:
             writer.abort()
 

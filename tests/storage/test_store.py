@@ -8,10 +8,12 @@ import json
 import resource
 import shutil
 import threading
+import tracemalloc
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from sqlalchemy import Connection, event
@@ -20,7 +22,7 @@ from models.catalogue import known_places
 from storage.documents import Limits
 from storage.engine import Engine, Options
 from storage.index import read_index
-from storage.intake import Incoming
+from storage.intake import Incoming, incoming
 from storage.journal import read_journal
 from storage.outcome import Outcome
 from storage.writing import GROUP_BYTES, GROUP_DOCUMENTS, LEAST_DOCUMENTS, grouped
@@ -386,3 +388,25 @@ def test_a_large_document_needs_little_memory(tmp_path: Path) -> None:
 
     assert wait_for(start_child(work)) == 0
     shutil.rmtree(tmp_path / "data")
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def test_documents_that_are_refused_are_let_go_one_by_one(engine: Engine, tmp_path: Path) -> None:
+    size, count = 1 << 20, 24
+    refused: list[Incoming] = []
+    for number in range(count):
+        path = tmp_path / f"{number}.json"
+        beginning = b'{"a": 1, "a": ' if number % 2 else b'{"a": nothing, "b": '  # a refusal of our own, and one that has a cause
+        path.write_bytes(beginning + b'"' + bytes([120]) * size + b'"}')
+        refused.append(incoming(partial(_opened, path), path.stat().st_size, path.name))
+    tracemalloc.start()
+    try:
+        receipts = engine.store(refused)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert {one.error.code for one in receipts if one.error} == {"duplicate_key", "not_json"}
+    assert most < 20 * size, "an error holds the frames that led to it, and they hold the document"
