@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import json
 import math
@@ -23,6 +22,7 @@ from bench.rows import Row, in_turn, p95, seconds
 from storage.engine import Engine
 from storage.intake import Incoming, incoming
 from strongroom.contracts import DocumentReceipt
+from workers.composition import settle
 
 BATCH = 500
 NAIVE = 500
@@ -82,8 +82,7 @@ def ingest(paths: Sequence[Path], scratch: Path) -> tuple[list[Row], float]:
 def _store_all(paths: Sequence[Path], root: Path) -> float:
     shutil.rmtree(root, ignore_errors=True)
     with Engine(root).create() as engine:
-        gc.collect()
-        gc.freeze()  # as the workers do (workers/composition.py)
+        settle()
         return seconds(lambda: store_in_batches(engine.store, paths))
 
 
@@ -112,8 +111,7 @@ def _store_in_two(paths: Sequence[Path], root: Path) -> float:
 
 def _store_when_told(paths: Sequence[Path], root: Path, ready: Semaphore, go: Event) -> None:
     with Engine(root).open() as engine:
-        gc.collect()
-        gc.freeze()
+        settle()
         ready.release()
         go.wait()
         store_in_batches(engine.store, paths)

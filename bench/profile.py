@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cProfile
-import gc
 import hashlib
 import os
 import pstats
@@ -28,6 +27,7 @@ from bench.rows import seconds
 from storage.codecs import encoder_of
 from storage.engine import Engine
 from storage.store import Storing
+from workers.composition import settle
 
 RUNS = 3
 """Of each measurement: the fastest counts, which met the least of the machine's other work."""
@@ -100,8 +100,7 @@ def _ingest(
     with Engine(root).create() as engine:
         options = engine.options
         storing = Storing(engine.folder, engine.database, encoder_of(options.codec), options.limits, threads)
-        gc.collect()
-        gc.freeze()  # as the workers do
+        settle()
         before = _processor_time()
         wall = seconds(lambda: run(store_in_batches, storing.store, paths))
         cpu = _processor_time() - before
