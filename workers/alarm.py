@@ -49,6 +49,8 @@ class Watchman:
         self._alerts = alerts_of(settings)
         self._folder = DataFolder(settings.data_dir)
         self._database: Database | None = None
+        self._unkept: AlarmState | None = None
+        """What could not be written, on a disk that is full: what was told is not told again each half minute."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="watchman", daemon=True)
 
@@ -73,14 +75,23 @@ class Watchman:
         with locked_if_free(self._folder.metadata / "alerts.lock") as alone:
             if not alone:
                 return
-            kept = load_alarms(self._folder.root).of(self._alerts.urls)
+            kept = (self._unkept or load_alarms(self._folder.root)).of(self._alerts.urls)
             state = replace(kept, looked_at=now, watching_since=kept.watching_since or now)
             try:
                 if self._database is None:
                     self._database = Database(self._settings.catalogue_url)
                 state = self._look(self._database, state, now)
             finally:
-                keep_alarms(self._folder.root, state)
+                self._remember(state)
+
+    def _remember(self, state: AlarmState) -> None:
+        self._unkept = state
+        try:
+            keep_alarms(self._folder.root, state)
+        except OSError as error:
+            log.warning("what was told cannot be kept", reason=error.strerror)
+        else:
+            self._unkept = None
 
     def _look(self, database: Database, state: AlarmState, now: datetime) -> AlarmState:
         with database.read() as connection:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from storage.backup.place import Place
-    from storage.backup.s3_client import Access
+    from storage.backup.s3_access import Access
 
 
 def backup_place(settings: Settings) -> Place:
@@ -26,7 +26,7 @@ def ping_url_of(settings: Settings) -> str | None:
 
 
 def _access(settings: Settings) -> Access:
-    from storage.backup.s3_client import Access  # noqa: PLC0415 - boto3 costs 0.3 s and 30 MB, which a folder need not pay
+    from storage.backup.s3_access import Access  # noqa: PLC0415 - as above
 
     keys = (_told(settings.backup_s3_access_key), _told(settings.backup_s3_secret_key))
     return Access(settings.backup_s3_endpoint, settings.backup_s3_region, *keys)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from storage.backup.local import LocalTarget
 from storage.backup.repository import Repository, make_repository, open_repository
+from storage.backup.s3_access import Access
 from storage.backup.seal import Seal, seal_of
 from storage.backup.target import Target
 from strongroom.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from storage.backup.s3_client import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +32,11 @@ class Place:
         parts = urlsplit(self.url)
         if parts.scheme == "s3":
             from storage.backup.s3 import s3_target  # noqa: PLC0415 - boto3 costs 0.3 s and 30 MB, which a folder need not pay
-            from storage.backup.s3_client import Access  # noqa: PLC0415 - the same
 
             return s3_target(self.url, self.access or Access())
         if parts.scheme not in {"", "file"} or parts.netloc not in {"", "localhost"}:
-            raise ConfigurationError(f"{self.url!r} is no place for backups.", "A folder, file:///FOLDER or s3://BUCKET/PREFIX.")
+            said = f"STRONGROOM_BACKUP_TARGET begins with {parts.scheme}:, which is no place for backups."  # all of it: a secret?
+            raise ConfigurationError(said, "A folder, file:///FOLDER or s3://BUCKET/PREFIX.")
         return LocalTarget(Path(unquote(parts.path) if parts.scheme else self.url).expanduser())
 
     def seal(self) -> Seal:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from storage.backup.s3_client import TRIES, Access, client_of
+from storage.backup.s3_access import TRIES, Access
+from storage.backup.s3_client import client_of
 from storage.backup.s3_errors import PASSING, s3_errors, status_of
 from storage.backup.target import PIECE_BYTES, Stored, Target, checked
 from strongroom.errors import ConfigurationError, InvalidRequest, NameTaken, StorageError, TargetUnreachable

@@ -1,35 +1,30 @@
-"""How an object store is reached: its address, the credentials, and the one library that speaks S3."""
+"""The one library that speaks S3, set up."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 
+from storage.backup.s3_access import Access
+from strongroom.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-TRIES = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How a store is reached. Without keys it is as the AWS tools find them: a profile, a role of the machine."""
-
-    endpoint: str | None = None
-    region: str = "us-east-1"
-    access_key: str | None = field(default=None, repr=False)
-    secret_key: str | None = field(default=None, repr=False)
-    tries: int = TRIES
-    """How often a request is made before it is given up, with growing pauses."""
-    timeout_s: float = 60.0
-
 
 def client_of(access: Access) -> S3Client:
-    """Return a client. Nothing is asked of the store yet."""
-    own = access.access_key is not None and access.secret_key is not None
+    """Return a client. Nothing is asked of the store yet.
+
+    Raises:
+        ConfigurationError: half of the credentials is there. The library would look for others.
+        ValueError: the address is none.
+    """
+    if (access.access_key is None) != (access.secret_key is None):
+        raise ConfigurationError(
+            "Only one of STRONGROOM_BACKUP_S3_ACCESS_KEY and STRONGROOM_BACKUP_S3_SECRET_KEY is set.", "Set both, or none."
+        )
     config = Config(
         retries={"mode": "standard", "total_max_attempts": access.tries},
         connect_timeout=min(10.0, access.timeout_s),
@@ -45,8 +40,8 @@ def client_of(access: Access) -> S3Client:
         "s3",
         endpoint_url=access.endpoint,
         region_name=access.region,
-        aws_access_key_id=access.access_key if own else None,
-        aws_secret_access_key=access.secret_key if own else None,
+        aws_access_key_id=access.access_key,
+        aws_secret_access_key=access.secret_key,
         config=config,
     )
     return client

@@ -17,7 +17,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from storage.backup.s3 import s3_target
-from storage.backup.s3_client import Access
+from storage.backup.s3_access import Access
 
 STARTUP_S = 40
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port")

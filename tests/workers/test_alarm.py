@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -223,6 +224,21 @@ def test_what_he_remembers_holds_no_address_and_a_damaged_memory_is_an_empty_one
     for content in ("", "[]", "{", '{"told": 3}', '{"tested_at": "x"}', '{"failed": 1}'):
         state_file(data).write_text(content)
         assert load_alarms(data).tested_at is None
+
+
+def test_a_disk_on_which_nothing_can_be_kept_is_no_reason_to_tell_it_again_and_again(
+    data: Path, make: Callable[..., Watchman], receiver: Receiver
+) -> None:
+    blocked = state_file(data).with_name(f".{state_file(data).name}.{os.getpid()}")
+    blocked.mkdir()
+    watchman = make("/one")
+    for minutes in range(0, 10, 2):
+        watchman.look(NOW + timedelta(minutes=minutes))
+    assert titles(receiver) == ["test of the alerts"]
+    assert not state_file(data).exists(), "it could be kept"
+    blocked.rmdir()
+    watchman.look(NOW + timedelta(minutes=10))
+    assert load_alarms(data).tested_at == NOW
 
 
 def test_of_two_who_look_at_once_one_does(data: Path, make: Callable[..., Watchman], receiver: Receiver) -> None:

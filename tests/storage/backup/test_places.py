@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +11,20 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from storage.backup.local import LocalTarget
 from storage.backup.manifest import manifests
+from storage.backup.place import Place
 from storage.backup.repository import make_repository, open_repository
 from storage.backup.s3 import S3Target, s3_target
 from storage.backup.seal import Seal, Unsealed, make_key, seal_of
 from storage.backup.target import Target
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
-from strongroom.errors import BackupDamaged, BackupKeyError, TargetUnreachable
+from strongroom.errors import BackupDamaged, BackupKeyError, ConfigurationError, TargetUnreachable
 from tests.support.archive import body, document
 from tests.support.backups import NOW, back_up, filled, repository_at, told, told_after
 from tests.support.flaky import Flaky, flaky
+from tests.support.processes import CHECKOUT
 from tests.support.s3 import Store
 
 WORD = "a word that nobody else may read"
@@ -110,3 +115,26 @@ def test_a_store_that_goes_away_half_way_leaves_no_backup_and_the_next_one_is_wh
     made = back_up(engine, repository)
     assert verify_backup(repository, made).problems == ()
     assert told_after(repository, scratch / "restored") == told(engine)
+
+
+def test_what_a_worker_loads_to_know_its_place_is_small() -> None:
+    """Resident memory of workers is a figure: the libraries come when they are used."""
+    script = """
+import sys
+from config.settings import Settings
+from workers.backups import backup_place
+from workers.composition import ProcessServices
+import tasks.registry
+place = backup_place(Settings(backup_target="s3://bucket", backup_s3_access_key="a", backup_s3_secret_key="b"))
+assert place.access.secret_key == "b" and "'b'" not in repr(place)
+print(sorted({"boto3", "botocore", "apprise", "pyrage", "requests"} & set(sys.modules)))
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert ran.stdout == "[]\n"
+
+
+def test_a_place_that_is_none_is_named_without_its_secret() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Place("https://key:s3cret@host/x").target()
+    assert "s3cret" not in caught.value.message
+    assert isinstance(Place("file:///x%20y").target(), LocalTarget)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from storage.backup.s3 import S3Target, s3_target
-from storage.backup.s3_client import Access
+from storage.backup.s3_access import Access
 from storage.backup.target import prove
 from strongroom.errors import ConfigurationError, NameTaken, PermissionRefused, StorageError, TargetUnfit, TargetUnreachable
 from tests.support.flaky import Flaky, flaky
@@ -225,6 +225,11 @@ def test_a_url_that_is_none_is_refused_and_not_repeated(url: str) -> None:
 def test_an_address_that_is_none_is_a_setting_to_correct() -> None:
     with pytest.raises(ConfigurationError):
         s3_target("s3://bucket", Access(endpoint="no address"))
+
+
+def test_half_of_the_credentials_is_a_setting_to_correct(store: Store) -> None:
+    with pytest.raises(ConfigurationError, match="Only one"):
+        s3_target("s3://bucket", replace(store.access, secret_key=None))
 
 
 def test_the_url_as_shown_has_no_secret(bucket: Bucket) -> None:
