@@ -14,19 +14,17 @@ from models.tables import Job, Segment, Version, table_of
 
 _JOB, _VERSION, _SEGMENT = table_of(Job), table_of(Version), table_of(Segment)
 
+_RUNNING = select(_JOB.c.needs_bytes, _JOB.c.progress).where(_JOB.c.state == "running", _JOB.c.needs_bytes > 0)
+
 AT_ONCE = 1000
 
 
-def promised_bytes(connection: Connection, but: Collection[str] = ()) -> int:
-    """Return what the running jobs may still need of the disk, those in ``but`` aside.
+def promised_bytes(connection: Connection) -> int:
+    """Return what the running jobs may still need of the disk; a job that says how far it has come needs the rest only.
 
-    A job that says how far it has come needs the rest only. To be asked in the transaction that admits a job: there is one writer
-    at a time, so that no two are promised the same bytes.
+    To be asked in the transaction that admits a job: there is one writer at a time, so that no two are promised the same bytes.
     """
-    running = select(_JOB.c.needs_bytes, _JOB.c.progress).where(_JOB.c.state == "running", _JOB.c.needs_bytes > 0)
-    if but:
-        running = running.where(_JOB.c.job_id.not_in(but))
-    return sum(_rest(needs, progress) for needs, progress in connection.execute(running))
+    return sum(_rest(needs, progress) for needs, progress in connection.execute(_RUNNING))
 
 
 def _rest(needs_bytes: int, progress: Mapping[str, Any] | None) -> int:

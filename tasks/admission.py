@@ -33,7 +33,7 @@ def admit(services: Services, connection: Connection, row: JobRow, now: datetime
     if not row.needs_bytes:
         return True
     try:
-        services.engine.governor.admit(row.needs_bytes, promised_bytes(connection, [row.job_id]))
+        services.engine.governor.admit(row.needs_bytes, promised_bytes(connection) - row.needs_bytes)
     except NotEnoughSpace as error:
         info = ErrorInfo.of(Problem.of(error)).model_dump()
         postpone_job(connection, row.lease, now + LOOK_AGAIN, info, counted=False)
