@@ -12,6 +12,9 @@ from strongroom.gate import MAX_WAITING
 
 SERVICE_FILE = Path("run") / "service.json"
 INBOX = "inbox"
+MARK = "strongroom.json"
+KNOWN_FORMAT = 1
+"""The version of the data folder's layout. In one with a higher number an accepted job may have to look otherwise."""
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
 
@@ -31,10 +34,11 @@ def service_broker_url(data_dir: Path) -> str:
     """Return the broker's address of the service that runs on this folder. It may be gone all the same: connecting tells.
 
     Raises:
-        DataFolderError: there is no such folder, or its service file is no service file.
+        DataFolderError: there is no such folder, a newer release made it, or its service file is no service file.
         BrokerUnavailable: no service runs there.
         PermissionRefused: it belongs to another user.
     """
+    _refuse_newer(data_dir / MARK)
     path = data_dir / SERVICE_FILE
     try:
         with durable.os_errors(f"cannot read {path}"):
@@ -47,6 +51,16 @@ def service_broker_url(data_dir: Path) -> str:
         hint = f"Start it: `strongroom up --data {data_dir}`."
         raise BrokerUnavailable(f"No service runs on {data_dir}.", hint, {"path": str(data_dir)}) from None
     return _broker_url(body, path)
+
+
+def _refuse_newer(mark: Path) -> None:
+    try:
+        found = _fields(mark.read_bytes()).get("format")
+    except OSError:
+        return  # whatever is wrong is told of what comes next
+    if isinstance(found, int) and found > KNOWN_FORMAT:
+        message = f"{mark.parent} has format {found}; this release knows up to {KNOWN_FORMAT}."
+        raise DataFolderError(message, "Upgrade this program to the release that made the folder.", {"path": str(mark.parent)})
 
 
 def service_max_waiting(data_dir: Path) -> int:

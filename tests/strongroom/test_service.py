@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from storage.layout import FORMAT
 from strongroom.client import Client
 from strongroom.result import Err, Result
-from strongroom.service import service_max_waiting
+from strongroom.service import KNOWN_FORMAT, service_max_waiting
 
 TEXT = b'{"library_id": "/a/b", "version_id": "1.0", "text": "\xc3\xa9"}'
 
@@ -102,3 +103,15 @@ def test_of_service_reaches_a_broker_in_a_folder_of_any_name(short_folder: Path,
     with Client.of_service(data, timeout_s=1) as client:
         client.store(TEXT).unwrap()
     assert len(broker.all()) == 1
+
+
+def test_a_folder_of_a_newer_release_is_refused_before_anything_is_staged(service: Path) -> None:
+    (service / "run" / "service.json").write_text('{"broker_url": "redis://127.0.0.1:1/0"}')
+    (service / "strongroom.json").write_text(json.dumps({"strongroom": "data folder", "format": KNOWN_FORMAT + 1}))
+    found = problem(Client.of_service(service).store(TEXT))
+    assert (found.code, found.retryable) == ("data_folder", False)
+    assert list((service / "inbox").iterdir()) == []
+
+
+def test_the_client_knows_the_format_that_the_engine_writes() -> None:
+    assert KNOWN_FORMAT == FORMAT

@@ -28,9 +28,11 @@ from workers.cli import (
 )
 from workers.cli.output import Data, hand_down
 
+from workers.cli.usage import Commands
 app = typer.Typer(
     name="strongroom",
     help="Documents go in through a queue and come back intact.",
+    cls=Commands,
     epilog="Start with `strongroom up`, then `strongroom store FILE.json --wait`. docs/tutorial.md takes ten minutes.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,

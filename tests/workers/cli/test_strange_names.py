@@ -15,7 +15,7 @@ from models.ledger import NewJob
 from storage.engine import Engine
 from storage.intake import incoming
 from workers.cli import app
-from workers.cli.store import _show
+from workers.cli.store_view import print_end
 
 LIBRARY, VERSION = "/a/[/red]:smile:", "[bold]1[/x]"
 FILE = "\x1b]0;owned\x07[/red].json"
@@ -52,7 +52,13 @@ def test_the_failures_of_a_store_are_shown_as_they_are(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    _show({"stored": 0, "failed": [{"file": FILE, "code": "not_json", "message": f"{FILE} [/dim]", "hint": "[/bold]"}]})
+    print_end(
+        {
+            "stored": 0,
+            "skipped": [],
+            "failed": [{"file": FILE, "code": "not_json", "message": f"{FILE} [/dim]", "hint": "[/bold]"}],
+        }
+    )
     told = capsys.readouterr().out
     assert told.count("\\x1b]0;owned\\x07[/red].json") == 2
     assert "[/bold]" in told
