@@ -100,6 +100,31 @@ class Database:
             return False
         return True
 
+    def scrub(self) -> None:
+        """Write the database anew, without the pages in which deleted rows may still be read.
+
+        On PostgreSQL that is left to its VACUUM, and its own log is beyond reach.
+
+        Raises:
+            CatalogueBusy: a reader did not end within BUSY_TIMEOUT_S.
+            DiskFull: it takes as much room as the database once more.
+        """
+        with _translation():
+            raw = self.engine.raw_connection()
+            try:
+                cursor = raw.cursor()
+                if not self.is_sqlite:
+                    raw.rollback()
+                    raw.driver_connection.autocommit = True  # type: ignore[union-attr] # psycopg's; VACUUM takes no transaction
+                durable.step("catalogue: vacuum")
+                cursor.execute("VACUUM")
+                if self.is_sqlite and cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    raise CatalogueBusy("A reader keeps the catalogue's log from being emptied.")
+            except sqlite3.Error as error:
+                raise translated(OperationalError("VACUUM", None, error)) from error
+            finally:
+                raw.invalidate()
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

@@ -169,6 +169,11 @@ def _settle_library(connection: Connection, library_id: str) -> None:
     correct_latest(connection, [library_id])
 
 
+def settle_library(connection: Connection, library_id: str) -> None:
+    """Correct what a library's row says of its versions. In the caller's write transaction."""
+    _settle_library(connection, library_id)
+
+
 def _is_newest(connection: Connection, row: Mapping[Any, Any]) -> bool:
     """Whether the version that a library's row takes for the newest is there, and none above it."""
     columns = _VERSION.c

@@ -49,6 +49,10 @@ class Compaction:
         full = sum(one.live_bytes for one in self._waiting) >= SEGMENT_BYTES
         return self.finish(now) if full or sum(one.objects for one in self._waiting) >= SEGMENT_OBJECTS else 0
 
+    def take_all(self, looked: Iterable[Looked]) -> None:
+        """Note segments of which something is needed, however much: the rest of them is to go at once."""
+        self._waiting += [one for one in looked if one.live_bytes]
+
     def finish(self, now: datetime) -> int:
         """Rewrite what was noted; return how many segments were emptied and condemned by that. Their contents are durable.
 

@@ -178,11 +178,24 @@ class Imported:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was told of this version, or of all of the library when it is None, up to ``at`` never was: it is gone for good."""
+
+    key: ClassVar[str] = "erased"
+    library_id: str
+    version: str | None
+    revisions: int
+    at: datetime
+    by: str
+    why: str = ""
+
+
 Naming = Renamed | Aliased | Unaliased
-Event = Void | Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Naming | Exported | Imported
+Event = Void | Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Naming | Exported | Imported | Erased
 _KINDS: tuple[type[Event], ...] = (
     *(Void, Removed, Restored, Pinned, Unpinned, Labelled, LatestHeld, RolledBack),
-    *(Renamed, Aliased, Unaliased, Exported, Imported),
+    *(Renamed, Aliased, Unaliased, Exported, Imported, Erased),
 )
 _KIND_OF = {kind.key: kind for kind in _KINDS}
 _TIMES = ("at", "stored_at", "to_stored_at")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def overwrite_damaged(path: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             left = 0
             for at, length in _extents(path, set(damaged_lines(path))):
-                line = _lost(length)
+                line = _filled("lost", length)
                 left += line is None
                 if line is not None:
                     durable.step("journal: overwrite")
@@ -84,6 +84,43 @@ def overwrite_damaged(path: Path) -> int:
         finally:
             os.close(descriptor)
     return left
+
+
+def wipe_entries(path: Path, doomed: Callable[[Mapping[str, Any]], bool], *, damaged_too: bool) -> int:
+    """Make each entry of which that is so one that says nothing, of the same length, where it stands; return how many.
+
+    ``damaged_too``: a wipe was cut short before, so a line that does not hold may be half of one. Durable on return; safe beside
+    those who append.
+
+    Raises:
+        DiskFull, TransientIO, PermissionRefused: the operating system refused; calling again goes on.
+    """
+    if not path.exists():
+        return 0
+    with durable.os_errors("cannot wipe the journal"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            extents = list(_doomed(path, doomed)) + (_extents(path, set(damaged_lines(path))) if damaged_too else [])
+            for at, length in extents:
+                line = _filled("wiped", length)
+                if line is not None:
+                    durable.step("journal: wipe")
+                    os.pwrite(descriptor, line, at)
+            durable.fsync_file(descriptor, "journal")
+        finally:
+            os.close(descriptor)
+    return len(extents)
+
+
+def _doomed(path: Path, doomed: Callable[[Mapping[str, Any]], bool]) -> Iterator[tuple[int, int]]:
+    at = 0
+    with path.open("rb") as file:
+        for line in file:
+            entry = entry_of(line)
+            if entry is not None and doomed(entry):
+                yield at, len(line)
+            at += len(line)
 
 
 def _extents(path: Path, numbers: Set[int]) -> list[tuple[int, int]]:
@@ -99,9 +136,9 @@ def _extents(path: Path, numbers: Set[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _lost(length: int) -> bytes | None:
-    filler = length - len(line_of({"lost": ""}))
-    return line_of({"lost": "." * filler}) if filler >= 0 else None
+def _filled(kind: str, length: int) -> bytes | None:
+    filler = length - len(line_of({kind: ""}))
+    return line_of({kind: "." * filler}) if filler >= 0 else None
 
 
 def _read(path: Path) -> Iterator[tuple[dict[str, Any] | None, bool]]:

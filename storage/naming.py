@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from models.names import AliasRow
-from storage.events import Aliased, Event, Naming, Renamed, Unaliased, Void
+from storage.events import Aliased, Erased, Event, Exported, Imported, Naming, Renamed, Unaliased, Void
 from storage.index import VersionRecord
 
 
@@ -62,3 +62,20 @@ def under_todays_names(
     told = [replace(one, library_id=names.today(one.library_id, one.stored_at)) for one in records]
     kept = (one for one in events if not isinstance(one, Void | Renamed | Aliased | Unaliased))
     return told, [replace(one, library_id=names.today(one.library_id, one.at)) for one in kept]
+
+
+def without_erased(records: Sequence[VersionRecord], events: Sequence[Event]) -> tuple[Sequence[VersionRecord], Sequence[Event]]:
+    """Leave out what was erased: a crash may have come before it was gone from the disk, or a backup brought it back."""
+    ends: dict[tuple[str, str | None], datetime] = {}
+    for one in events:
+        if isinstance(one, Erased):
+            ends[one.library_id, one.version] = max(one.at, ends.get((one.library_id, one.version), one.at))
+    if not ends:
+        return records, events
+
+    def is_left(library_id: str, version: str | None, at: datetime) -> bool:
+        return not any(key in ends and at <= ends[key] for key in ((library_id, None), (library_id, version)))
+
+    left = [one for one in records if is_left(one.library_id, one.version, one.stored_at)]
+    named = (Void, Erased, Renamed, Aliased, Unaliased, Exported, Imported)
+    return left, [one for one in events if isinstance(one, named) or is_left(one.library_id, one.version, one.at)]

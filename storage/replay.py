@@ -14,7 +14,7 @@ from models.names import AliasRow
 from models.rows import LIBRARY_FACTS
 from storage.events import Event, Labelled, LatestHeld, Pinned, Removed, Restored, Unpinned, Void
 from storage.index import VersionRecord
-from storage.naming import Names, under_todays_names
+from storage.naming import Names, under_todays_names, without_erased
 from storage.ordering import order_of
 
 Order = tuple[int, str, datetime]
@@ -109,10 +109,10 @@ class _Replay:
         void = {(one.library_id, one.version, one.stored_at) for one in events if isinstance(one, Void)}
         valid = [one for one in records if (one.library_id, one.version, one.stored_at) not in void]
         names = Names(events)
-        valid, events = under_todays_names(names, valid, events)
+        left, events = without_erased(*under_todays_names(names, valid, events))
         self._found.aliases = names.aliases()
         timeline: list[tuple[datetime, VersionRecord | Removed | Restored | LatestHeld | _Number]] = [
-            (one.stored_at, one) for one in valid
+            (one.stored_at, one) for one in left
         ]
         timeline += [(one.at, one) for one in events if isinstance(one, Removed | Restored | LatestHeld)]
         timeline += [

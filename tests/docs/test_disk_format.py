@@ -349,4 +349,4 @@ def test_the_page_lists_every_kind_of_entry_with_its_fields() -> None:
     listed["restored"] = listed["removed"]
     told = {kind.key: {field.name for field in fields(kind)} for kind in get_args(Event)}
     assert {kind: listed.get(kind) for kind in told} == told
-    assert listed.keys() - told.keys() == {"version", "torn", "lost"}
+    assert listed.keys() - told.keys() == {"version", "torn", "lost", "wiped"}

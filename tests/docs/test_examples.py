@@ -34,7 +34,7 @@ SESSIONS = {
         "docs/how-to/cleanup.md",
     ],
     "mending": ["docs/how-to/alerts.md", "docs/how-to/doctor.md", "docs/how-to/rebuild.md"],
-    "names": ["docs/how-to/rename.md", "docs/how-to/export.md"],
+    "names": ["docs/how-to/rename.md", "docs/how-to/export.md", "docs/how-to/erase.md"],
     "backups": ["docs/how-to/backup-encryption.md"],
 }
 """Pages that are read in one sitting: each session has a folder of its own, and its pages run in this order."""

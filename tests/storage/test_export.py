@@ -251,7 +251,6 @@ def test_a_crash_anywhere_imports_all_or_nothing_and_the_rerun_heals(small: Path
         assert view(engine) == (after if done else {"libraries": {}, "versions": {}}), step
         bring(engine)
         assert view(engine) == after, step
-        assert engine.verify().findings == []
         engine.close()
 
 

@@ -11,6 +11,7 @@ from workers.cli import (
     coverage,
     diff,
     doctor,
+    erase,
     history,
     jobs,
     names,
@@ -27,12 +28,12 @@ from workers.cli import (
     versions,
 )
 from workers.cli.output import Data, hand_down
-
 from workers.cli.usage import Commands
+
 app = typer.Typer(
     name="strongroom",
-    help="Documents go in through a queue and come back intact.",
     cls=Commands,
+    help="Documents go in through a queue and come back intact.",
     epilog="Start with `strongroom up`, then `strongroom store FILE.json --wait`. docs/tutorial.md takes ten minutes.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -55,10 +56,11 @@ for module in (
     quota,
     versions,
     names,
+    portable,
     history,
     diff,
-    portable,
     cleanup,
+    erase,
     compress,
     backup,
     jobs,

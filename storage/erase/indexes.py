@@ -1,0 +1,150 @@
+"""The segments that hold what is erased, and the indexes that tell of it: written anew without it, the old ones deleted."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+
+from models.changes import note_change
+from models.parts import in_parts
+from models.sweeping import condemn_dead, condemned_segments, forget_segments, known_segments, look_at
+from storage.carry import carry_over
+from storage.compact import Compaction
+from storage.erase.note import Note
+from storage.events import read_events
+from storage.index import Index, VersionRecord, read_index, replace_index
+from storage.layout import DataFolder
+from storage.naming import Names
+from storage.trail import Archive
+from strongroom import durable
+from strongroom.errors import IntegrityError, TransientIO
+
+_SOON = timedelta(minutes=1)
+_ROUNDS = 3
+_MANY = 1_000_000
+
+
+def survey(folder: DataFolder, contents: Collection[str]) -> set[str]:
+    """Return the segments whose index says that they hold one of the contents, or what refers to one.
+
+    Raises:
+        IntegrityError: one cannot be read: nobody knows what its segment holds.
+    """
+    found: set[str] = set()
+    for path in _indexes(folder):
+        index = _read(path)
+        if index is not None and any(one.content_sha256 in contents or one.reference_sha256 in contents for one in index.places):
+            found.add(index.segment_sha256)
+    return found
+
+
+def told_contents(folder: DataFolder, note: Note, names: Names) -> set[str]:
+    """Return the contents that indexes, those in the trash too, and the journal tell of what is to be erased.
+
+    Of revisions that were given up before no row may be left, and their bytes may be there still.
+    """
+    records = [one for one in read_events(folder.journal) if isinstance(one, VersionRecord)]
+    for path in [*_indexes(folder), *folder.trash.glob("swept-*.index")]:
+        with suppress(IntegrityError):  # of one that is in place ``survey`` tells
+            records += read_index(path, path.stem[-64:]).versions
+    return {one.content_sha256 for one in records if _is_doomed(one, note, names)}
+
+
+def forget_records(archive: Archive, note: Note, names: Names) -> None:
+    """Have no index tell of the versions any more: each that does is replaced by one that says the rest. Durable on return.
+
+    Raises:
+        DiskFull, TransientIO, PermissionRefused: the operating system refused; calling again goes on.
+    """
+    folder = archive.folder
+    words = [name.encode() for name in _spelled(note)]
+    for path in _indexes(folder):
+        data = path.read_bytes() if path.exists() else b""
+        if not any(word in data for word in words):
+            continue
+        index = _read(path)
+        kept = [one for one in index.versions if not _is_doomed(one, note, names)] if index is not None else []
+        if index is not None and len(kept) < len(index.versions):
+            told = Index(index.segment_sha256, index.size_bytes, index.places, tuple(kept))
+            with durable.os_errors("cannot replace an index"):
+                replace_index(folder.tmp / f"{secrets.token_hex(16)}.index", path, told)
+            with archive.database.write("erase") as connection:
+                note_change(connection, [index.segment_sha256], "changed")
+
+
+def _spelled(note: Note) -> Iterator[str]:
+    """Yield the names as JSON spells them."""
+    yield from (orjson.dumps(name).decode() for name in {*note.names, *(library for library, _ in note.targets)})
+
+
+def _is_doomed(record: VersionRecord, note: Note, names: Names) -> bool:
+    return record.stored_at <= note.at and note.hits(names.today(record.library_id, record.stored_at), record.version)
+
+
+def empty_segments(archive: Archive, names: Sequence[str]) -> None:
+    """Have what lives in these segments lie elsewhere, and delete them with their indexes: not to the trash, for good.
+
+    Raises:
+        TransientIO: some are in use, such as by a backup that is running; calling again goes on.
+        DiskFull, PermissionRefused: the operating system refused; likewise.
+    """
+    for _ in range(_ROUNDS):
+        left: list[str] = []
+        for part in in_parts(sorted(names)):
+            _empty(archive, part)
+            _delete(archive, part)
+            with archive.database.read() as connection:
+                left += known_segments(connection, part)
+        names = left
+        if not names:
+            return
+    raise TransientIO(
+        f"{len(names)} segments cannot be written anew now: they are in use, or something in them is damaged.",
+        "Let a running backup end; `strongroom verify --all --repair` mends damage. Then run `strongroom erase --resume`.",
+    )
+
+
+def _empty(archive: Archive, names: Sequence[str]) -> None:
+    folder, database, now = archive.folder, archive.database, archive.clock()
+    compaction = Compaction(folder, database, now + _SOON)
+    with database.read() as connection:
+        looked = look_at(connection, names, now + _SOON)
+    dead = carry_over(folder, database, [one.segment_sha256 for one in looked if not one.live_bytes])
+    if dead.free:
+        with database.write("erase") as connection:
+            condemn_dead(connection, dead.free, now + _SOON)
+    compaction.take_all(looked)
+    compaction.finish(now)
+
+
+def _delete(archive: Archive, names: Sequence[str]) -> None:
+    """Delete the files of those that are condemned or that no row names, in a transaction: who commits looks for his files."""
+    folder = archive.folder
+    with archive.database.write("erase") as connection:
+        condemned = set(condemned_segments(connection, _MANY)) & set(names)
+        strange = set(names) - known_segments(connection, names)
+        for name in sorted(condemned | strange):
+            for path in (folder.segment(name), folder.index(name)):
+                durable.step("erase: unlink")
+                path.unlink(missing_ok=True)
+        forget_segments(connection, sorted(condemned))
+
+
+def _indexes(folder: DataFolder) -> Iterator[Path]:
+    for place in sorted(os.listdir(folder.segments)):
+        yield from sorted((folder.segments / place).glob("*.index"))
+
+
+def _read(path: Path) -> Index | None:
+    try:
+        return read_index(path)
+    except IntegrityError:
+        if not path.exists():  # gone meanwhile
+            return None
+        raise

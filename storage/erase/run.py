@@ -1,0 +1,242 @@
+"""Erasure: a version, a library or several are gone from everything that this folder holds, at once and without a way back.
+
+In this order: what refers to an erased content is encoded anew; a note makes the intent durable; the journal and one commit
+forget the versions; segments that held them are written anew without them and deleted; then every other place is searched. A
+crash at any step leaves the note, and the next erasure, or ``resume``, goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from models.erasing import (
+    doomed_revisions,
+    erase_rows,
+    forget_digests,
+    is_empty_without,
+    referring_places,
+    segments_with,
+    settle_erased,
+)
+from models.mending import library_holders
+from models.names import AliasRow, last_change, put_alias
+from models.recompress import Shown
+from models.rows import LIBRARY_FACTS
+from storage import compress, sweep
+from storage.documents import Limits
+from storage.encodings import Plain, encode_alone
+from storage.erase.files import Gone, scrub_lines, scrub_payloads, scrub_strays, scrub_trash, scrub_tree
+from storage.erase.holders import Holders, Holding
+from storage.erase.indexes import empty_segments, forget_records, survey, told_contents
+from storage.erase.note import Note, Target, drop_note, pending_notes, write_note
+from storage.erase.plan import Plan, StillHeld, make_plan, still_held
+from storage.erase.proof import Proof, prove
+from storage.erase.words import ends_of, erased, tells
+from storage.events import Unaliased, read_events
+from storage.index import VersionRecord
+from storage.journal import wipe_entries
+from storage.naming import Names
+from storage.pending import changing
+from storage.read import read_content
+from storage.recorded import find_records
+from storage.replay import replay
+from storage.rewrite import Rewrite
+from storage.trail import Actor, Archive, behind, record_events
+from storage.tree import Tree
+from strongroom import durable
+from strongroom.errors import CatalogueBusy, IntegrityError, InvalidRequest, StalePlan, TransientIO
+from strongroom.locks import locked_if_free
+
+ATTEMPTS = 3
+_AGAIN = "Look at the new plan with `strongroom erase`, then apply that."
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was erased. ``still_held_by`` names revisions that keep a content, ``backups`` what else holds something of it."""
+
+    erasure_id: str
+    targets: tuple[Target, ...]
+    contents: tuple[str, ...]
+    still_held_by: tuple[StillHeld, ...]
+    backups: tuple[Holding, ...]
+    proof: Proof
+    """What was searched; ``left`` are files that still hold it: then the erasure is not over."""
+
+
+@dataclass(slots=True)
+class Erasure:
+    """Erases from one data folder. One process at a time does; stores and reads go on beside it."""
+
+    archive: Archive
+    tree: Tree
+    shown: Shown
+    limits: Limits = field(default_factory=Limits)
+    others: Sequence[Holders] = ()
+
+    def plan(self, targets: Sequence[Target]) -> Plan:
+        """Return what erasing these would do."""
+        return make_plan(self.archive.folder, self.archive.database, targets, self.others, self.limits)
+
+    def apply(self, plan: Plan, actor: Actor) -> Done:
+        """Erase what a plan says; on return it is gone, and that is proven. Nothing brings it back.
+
+        Raises:
+            InvalidRequest: no reason is given, or an accepted job would bring it back.
+            StalePlan: something was stored or removed since; nothing was erased.
+            IntegrityError: what refers to it, or lies in a segment with it, is damaged: a repair has to go first.
+            TransientIO: a sweep, a compression or a backup is under way; what was begun is finished by the next call.
+            DiskFull, PermissionRefused: likewise.
+        """
+        if not actor.why.strip():
+            raise InvalidRequest("An erasure needs a reason, which is kept.", "Say --why, such as --why 'request 4711'.")
+        with self._alone():
+            for note in list(pending_notes(self.archive.folder)):
+                self._carry_out(note)
+            now = self.plan(plan.targets)
+            if now.plan_id != plan.plan_id:
+                raise StalePlan("What is to be erased has changed since the plan was made.", _AGAIN)
+            if now.waiting:
+                raise InvalidRequest(
+                    f"{len(now.waiting)} accepted jobs would bring it back: {', '.join(now.waiting[:3])}.",
+                    "Let them end, or cancel them with `strongroom jobs cancel`; then erase again.",
+                )
+            self._recode(now.contents)
+            note = self._note(now, actor)
+            told = told_contents(self.archive.folder, note, self._names())
+            note = replace(note, contents=tuple(sorted({*note.contents, *told})))
+            with durable.os_errors("cannot begin to erase"):
+                write_note(self.archive.folder, note)
+            return self._carry_out(note)
+
+    def resume(self) -> list[Done]:
+        """Finish what a crash, or what was in use, has left.
+
+        Raises:
+            IntegrityError, TransientIO, DiskFull, PermissionRefused: as ``apply``.
+        """
+        with self._alone():
+            return [self._carry_out(note) for note in list(pending_notes(self.archive.folder))]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        metadata = self.archive.folder.metadata
+        with (
+            durable.os_errors("cannot erase"),
+            changing(self.archive.folder, self.archive.database, self.archive.clock()),
+            locked_if_free(metadata / sweep.LOCK) as no_sweep,
+            locked_if_free(metadata / compress.LOCK) as no_compress,
+        ):
+            if not (no_sweep and no_compress):
+                raise TransientIO("A sweep or a compression is under way.", "Call again when it has ended.")
+            yield
+
+    def _note(self, plan: Plan, actor: Actor) -> Note:
+        contents = {one.content_sha256 for one in plan.revisions if one.content_sha256}
+        ids = tuple(one.version_id for one in plan.revisions)
+        told = (plan.targets, ids, tuple(sorted(contents)), plan.names)
+        with self.archive.database.read() as connection:  # behind all that is told of them, whatever the clock says
+            now = self.archive.clock()
+            at = max(behind(now, last_change(connection, library_id)) for library_id, _ in plan.targets)
+        return Note(secrets.token_hex(8), at, actor.by, actor.why, *told)
+
+    def _carry_out(self, note: Note) -> Done:
+        folder, database = self.archive.folder, self.archive.database
+        self._forget(note)
+        with database.read() as connection:
+            kept = still_held(connection, note.contents, ())
+            stored = {(one.library_id, one.version) for name, _ in note.targets for one in doomed_revisions(connection, name)}
+            going = set(note.contents) - {one.content_sha256 for one in kept}
+            holding = segments_with(connection, going)
+        self._recode(sorted(going))
+        names = self._names()
+        holding |= survey(folder, going)
+        backups = tuple(held for one in self.others for held in one.holding(holding, going))
+        gone = Gone(frozenset(going), frozenset(holding))
+        empty_segments(self.archive, sorted(holding))
+        forget_records(self.archive, note, names)
+        with durable.os_errors("cannot erase"):
+            self._scrub(note, gone, names, stored)
+            proof = prove(folder, note, gone)
+            if not proof.left:
+                drop_note(folder, note)
+        return Done(note.erasure_id, note.targets, tuple(sorted(going)), tuple(kept), backups, proof)
+
+    def _names(self) -> Names:
+        return Names(one for one in read_events(self.archive.folder.journal) if not isinstance(one, VersionRecord))
+
+    def _scrub(self, note: Note, gone: Gone, names: Names, stored: set[tuple[str, str]]) -> None:
+        folder = self.archive.folder
+        wipe_entries(folder.journal, lambda entry: tells(entry, note, names), damaged_too=note.again)
+        scrub_tree(folder, note, gone, stored)
+        self.tree.catch_up()
+        scrub_trash(folder, gone)
+        scrub_payloads(folder, gone, self.limits)
+        scrub_strays(folder, gone)
+        scrub_lines(folder.metadata / "integrity_log.jsonl", gone)
+        with self.archive.database.write("erase") as connection:
+            forget_digests(connection, gone.contents)
+        self.archive.database.scrub()
+
+    def _recode(self, contents: Sequence[str]) -> None:
+        """Encode anew what refers to one of these contents, so that it needs none of them."""
+        folder, database = self.archive.folder, self.archive.database
+        for _ in range(ATTEMPTS):
+            with database.read() as connection:
+                places = referring_places(connection, contents)
+            if not places:
+                return
+            batch = Rewrite(folder, database, self.shown)
+            try:
+                for place in places:
+                    data = read_content(folder, place)
+                    if hashlib.sha256(data).hexdigest() != place.content_sha256:
+                        raise IntegrityError(
+                            f"The content {place.content_sha256} is damaged, and refers to what is to be erased."
+                        )
+                    batch.add(place, encode_alone(Plain(place.content_sha256, data), "zstd"), own=False)
+                    if batch.is_full:
+                        batch.commit(self.archive.clock())
+                batch.commit(self.archive.clock())
+            finally:
+                batch.abort()
+        raise CatalogueBusy("What refers to it is being changed by others, again and again.")
+
+    def _forget(self, note: Note) -> None:
+        """Have journal and catalogue know nothing of it any more but that it was erased."""
+        folder, database = self.archive.folder, self.archive.database
+        told = {library_id: self._left(library_id, note) for library_id, _ in note.targets}
+        with database.write("erase") as connection:
+            rows = [one for library_id, version in note.targets for one in doomed_revisions(connection, library_id, version)]
+            there = {one.version_id for one in rows}
+            if not there & set(note.version_ids):
+                return  # done before; what is there now was stored afterwards
+            if there - set(note.version_ids):
+                drop_note(folder, note)
+                raise StalePlan("Something was stored into it meanwhile: nothing was erased.", _AGAIN)
+            events = [event for target in note.targets for event in ends_of(connection, target, note)]
+            for library_id, version in note.targets:
+                empty = is_empty_without(connection, library_id, version)
+                erase_rows(connection, library_id, version)
+                settle_erased(connection, library_id, None if empty else told[library_id])
+            counts = [erased(target, rows, note) for target in note.targets]
+            record_events(folder.journal, connection, [*events, *counts])
+            for one in events:
+                if isinstance(one, Unaliased):
+                    put_alias(connection, AliasRow(one.alias, "", note.at, note.by, note.why))
+
+    def _left(self, library_id: str, note: Note) -> dict[str, Any] | None:
+        """Return what the records of the library that stay tell of it: as a rebuild will find it."""
+        folder, database = self.archive.folder, self.archive.database
+        with database.read() as connection:
+            stay = [one for one in library_holders(connection, library_id) if not note.hits(library_id, one.version)]
+        library = replay(find_records(folder, database, stay), []).libraries.get(library_id)
+        if library is None:
+            return {}
+        facts = {name: library.facts.get(name, None if name in {"trust_score", "star_count"} else "") for name in LIBRARY_FACTS}
+        return {**facts, "created_at": library.created_at, "updated_at": library.updated_at}

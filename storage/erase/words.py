@@ -1,0 +1,52 @@
+"""What the journal says of an erasure, and what it says no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from models.curation import list_labels
+from models.erasing import Doomed, is_empty_without, is_held
+from models.names import list_aliases
+from storage.erase.note import Note, Target
+from storage.events import Erased, Event, Labelled, LatestHeld, Unaliased, Void, parse_entry
+from storage.index import VersionRecord
+from storage.naming import Names
+
+_KINDS = ("version", "void", "removed", "restored", "pinned", "unpinned", "labelled", "latest", "rolled_back")
+"""Entries that tell of a version. Those of names, exports and erasures stay: they hold ids alone."""
+
+
+def ends_of(connection: Connection, target: Target, note: Note) -> Iterator[Event]:
+    """Yield what has to be said so that nothing goes on to point at what is erased."""
+    library_id, version = target
+    who = (note.at, note.by, note.why)
+    if is_empty_without(connection, library_id, version):
+        yield from (Unaliased(library_id, one.alias, *who) for one in list_aliases(connection, library_id))
+        return
+    labels = [one.label for one in list_labels(connection, library_id) if one.version == version]
+    yield from (Labelled(library_id, label, None, *who) for label in labels)
+    if is_held(connection, library_id, version):
+        yield LatestHeld(library_id, None, *who)
+
+
+def erased(target: Target, rows: Sequence[Doomed], note: Note) -> Erased:
+    """Return the entry that says what was erased, by whom and why: an id, and nothing of the content."""
+    library_id, version = target
+    mine = [one for one in rows if one.library_id == library_id and version in {None, one.version}]
+    return Erased(library_id, version, len(mine), note.at, note.by, note.why)
+
+
+def tells(entry: Mapping[str, Any], note: Note, names: Names) -> bool:  # JSON
+    """Whether a journal entry tells of what is erased, under the name that its library had then."""
+    (kind,) = entry
+    if kind not in _KINDS:
+        return False
+    event = parse_entry(entry)
+    if event is None:
+        return False
+    at: datetime = event.stored_at if isinstance(event, VersionRecord | Void) else event.at
+    return at <= note.at and note.hits(names.today(event.library_id, at), getattr(event, "version", None))
