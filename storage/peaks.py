@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from models.admission import used_bytes
+from models.admission import added_bytes, used_bytes
+from models.alarms import last_good_backup
 from models.database import Database
 from models.recompress import fast_bytes
+from storage.backup.local import LocalTarget
+from storage.backup.place import Place
 from storage.layout import DataFolder
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+_LISTS_BYTES = 4 << 20
+"""Lists, manifest and snapshot of a backup, and what sealing adds."""
 
 
 def compress_peak(database: Database, library_id: str | None = None) -> int:
@@ -19,6 +27,25 @@ def compress_peak(database: Database, library_id: str | None = None) -> int:
     """
     with database.read() as connection:
         return fast_bytes(connection) if library_id is None else used_bytes(connection, library_id)
+
+
+def backup_peak(database: Database, folder: DataFolder, place: Place, *, full: bool = False) -> int:
+    """Return what a backup may add to this folder's disk: what was stored since the last good one, or everything, and its lists.
+
+    On another disk, or in an object store, it adds nothing here.
+    """
+    if place.url.startswith("s3:"):
+        return 0
+    target = place.target()
+    if not isinstance(target, LocalTarget) or _device(target.root) != _device(folder.root):
+        return 0
+    with database.read() as connection:
+        last = None if full else last_good_backup(connection)
+        return added_bytes(connection, last or _EVER) + _LISTS_BYTES
+
+
+def _device(path: Path) -> int:
+    return next(one for one in (path, *path.parents) if one.exists()).stat().st_dev
 
 
 def rebuild_peak(folder: DataFolder, database_url: str) -> int:

@@ -13,11 +13,13 @@ from storage.backup.manifest import LATEST, Manifest, find_manifest
 from storage.backup.place import Place
 from storage.backup.verify import Verified, remember, verify_backup
 from storage.engine import Engine
+from storage.peaks import backup_peak
 from storage.verify import Progress
 from strongroom.errors import BackupDamaged
 from strongroom.numbering import FIRST_CONTRACT
 from tasks.jobs import Kind, Running
 from tasks.ping import pinged
+from tasks.services import Services
 
 _TOLD = 100
 """How many problems of a backup the ledger names."""
@@ -105,5 +107,9 @@ def _verify(running: Running, message: BackupVerifyMessage) -> None:
     running.finish(check_backup(services.backups, message.backup_id, running.progress, services.database))
 
 
-BACKUP = Kind("backup", BackupMessage, lambda message: "full" if message.full else "what is new", _backup)
+def _peak(services: Services, message: BackupMessage) -> int:
+    return backup_peak(services.database, services.engine.folder, services.backups, full=message.full)
+
+
+BACKUP = Kind("backup", BackupMessage, lambda message: "full" if message.full else "what is new", _backup, _peak)
 BACKUP_VERIFY = Kind("backup_verify", BackupVerifyMessage, lambda message: message.backup_id, _verify)
