@@ -45,7 +45,8 @@ class Alerts:
     def send(self, title: str, body: str, kind: AlertKind) -> list[Delivery]:
         """Send one message to all; return what became of it at each, within ``within_s`` and little more. Never raises."""
         title = f"strongroom on {socket.gethostname()}: {title}"
-        order = {"urls": list(self.urls), "title": title, "body": f"{body}\n\nData folder: {self.data}", "kind": kind}
+        text = {"title": title, "body": f"{body}\n\nData folder: {self.data}", "kind": kind}
+        order = {"urls": list(self.urls), "within_s": self.within_s, **text}
         lines = self._run(json.dumps(order).encode()) if self.urls else b""
         told = [Delivery(**json.loads(line)) for line in lines.splitlines() if line.endswith(b"}")]
         return told + [Delivery(number, "unknown", delivered=False) for number in range(len(told) + 1, len(self.urls) + 1)]

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from storage.backup.s3 import s3_target
 from storage.backup.s3_access import Access
+from workers.processes import death_bond
 
 STARTUP_S = 40
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port")
@@ -87,7 +88,7 @@ def _start(binary: Path, folder: Path, ports: dict[str, int]) -> subprocess.Pope
     with (folder / "log").open("wb") as log:
         command = [str(binary), "-logtostderr", "server", *(f"-{name}={value}" for name, value in options.items())]
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-        return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment, preexec_fn=death_bond())  # noqa: PLW1509
 
 
 def _await(server: subprocess.Popen[bytes], store: Store, folder: Path) -> None:

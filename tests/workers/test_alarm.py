@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +22,7 @@ from models.database import Database
 from models.findings import Observation, open_findings
 from storage.findings import keep_findings
 from storage.layout import DataFolder
+from tests.support.processes import CHECKOUT
 from tests.support.receiver import Receiver, receiving
 from workers.alarm import Watchman
 from workers.alarm_state import load_alarms, state_file
@@ -260,6 +264,20 @@ def test_a_message_is_delivered_by_a_process_of_its_own_that_shows_no_address(da
     assert receiver.bodies[0]["type"] == "warning"
     assert str(data) in receiver.bodies[0]["message"]
     assert "s3cret" not in f"{lines} {alerts!r} {told!r}"
+
+
+def test_a_delivery_ends_by_itself_when_whoever_began_it_is_gone(receiver: Receiver) -> None:
+    receiver.slow.add("/slow")
+    order = {
+        "urls": [receiver.url("json", "/slow?read_timeout=30&rto=30")],
+        "title": "t",
+        "body": "b",
+        "kind": "info",
+        "within_s": -1,
+    }
+    with subprocess.Popen((sys.executable, "-m", "workers.deliver"), stdin=subprocess.PIPE, cwd=CHECKOUT) as process:
+        process.communicate(json.dumps(order).encode(), timeout=20)
+    assert process.returncode == -signal.SIGALRM
 
 
 def test_a_service_that_does_not_answer_in_time_has_not_delivered(data: Path, receiver: Receiver) -> None:

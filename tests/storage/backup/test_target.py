@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.backup.local import LocalTarget
-from storage.backup.target import Target, prove
+from storage.backup.target import Stored, Target, prove
 from strongroom.errors import DiskFull, InvalidRequest, NameTaken, NotFound, TargetUnfit, TransientIO
 from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.faults import faults
@@ -120,6 +120,31 @@ class Silent(LocalTarget):
         return iter(())
 
 
+class Altering(LocalTarget):
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        return (piece.swapcase() for piece in super().read(name, offset, length))
+
+
+class Hypocritical(LocalTarget):
+    """Says that the name is taken, and overwrites it."""
+
+    def create(self, name: str, pieces: Iterable[bytes]) -> None:
+        try:
+            super().create(name, [])
+        except NameTaken:
+            (self.root / name).write_bytes(b"".join(pieces))
+            raise
+        self.remove(name)
+        super().create(name, pieces)
+
+
+class Literal(LocalTarget):
+    """Lists whole names alone."""
+
+    def names(self, prefix: str = "") -> Iterator[Stored]:
+        return (one for one in super().names(prefix) if one.name == prefix)
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
@@ -127,7 +152,10 @@ class Silent(LocalTarget):
         (Forgetful, "parts"),
         (Partial, "never finished"),
         (Undead, "removed"),
-        (Silent, "list"),
+        (Silent, "list what it keeps"),
+        (Altering, "other bytes"),
+        (Hypocritical, "changes"),
+        (Literal, "by the beginning"),
     ],
     ids=lambda one: getattr(one, "__name__", None),
 )
