@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -57,6 +58,10 @@ class Database:
     def is_sqlite(self) -> bool:
         """Whether this is SQLite."""
         return self.engine.dialect.name == "sqlite"
+
+    def is_within(self, root: Path) -> bool:
+        """Whether the database is a file below a folder."""
+        return self.is_sqlite and Path(self.engine.url.database or "/").is_relative_to(root)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

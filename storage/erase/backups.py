@@ -11,8 +11,8 @@ from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Manifest, manifests
 from storage.backup.place import Place
 from storage.backup.repository import Repository
-from storage.erase.files import DIGEST
 from storage.erase.holders import Holding
+from storage.erase.needles import DIGEST
 from strongroom.errors import NotFound, StorageError
 
 _REMEDY = "It goes when retention lets go of this backup; nothing in a backup is ever changed."

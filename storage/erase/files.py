@@ -6,46 +6,25 @@ Each function may run again: what a crash left is found by what the files themse
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import shutil
-import zlib
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Set
 from pathlib import Path
 
 import orjson
-from backports import zstd
 
 from storage.documents import Limits
+from storage.erase.needles import PIECE_BYTES, Gone, holds, index_tells
 from storage.erase.note import Note
 from storage.erase.plan import payload_contents
 from storage.generation import METADATA
-from storage.index import read_index
 from storage.layout import DataFolder
 from storage.paths import encode_component
 from storage.treesync import GENERATIONS
 from strongroom import durable
 from strongroom.disposal import DONE
-from strongroom.errors import IntegrityError, StorageError
+from strongroom.errors import StorageError
 from strongroom.inbox import MAGIC, RECEIPTS, InboxFile
-
-DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-PIECE_BYTES = 1 << 20
-_MAGICS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """What is to be nowhere: contents by their digest, and the segments that held them."""
-
-    contents: frozenset[str]
-    segments: frozenset[str]
-
-    def told_in(self, data: bytes) -> bool:
-        """Whether bytes name one of the contents."""
-        return any(found[0].decode() in self.contents for found in DIGEST.finditer(data))
-
 
 Stored = Set[tuple[str, str]]
 """Libraries and versions that are stored now: of what is erased, those that came back afterwards."""
@@ -100,15 +79,6 @@ def scrub_trash(folder: DataFolder, gone: Gone) -> None:
         mine = path.suffix == ".segment" and path.name.removesuffix(".segment")[-64:] in gone.segments
         if mine or path.name.endswith(".replaced"):
             _unlink(path)
-
-
-def index_tells(path: Path, name: str, gone: Gone) -> bool:
-    """Whether an index says that its segment holds one of the contents, or what refers to one."""
-    try:
-        places = read_index(path, name).places
-    except IntegrityError:
-        return gone.told_in(path.read_bytes()) if path.exists() else False
-    return any(one.content_sha256 in gone.contents or one.reference_sha256 in gone.contents for one in places)
 
 
 def scrub_strays(folder: DataFolder, gone: Gone) -> None:
@@ -170,54 +140,6 @@ def scrub_lines(path: Path, gone: Gone) -> None:
             durable.fsync_file(file.fileno(), "erase")
         durable.rename(part, path, "erase")
         durable.fsync_folder(path.parent, "erase")
-
-
-def holds(path: Path, gone: Gone) -> bool:
-    """Whether a file is one of the contents, packed or not, is made of such objects, or names one by its digest."""
-    if any(name in path.name for name in gone.segments):
-        return True
-    return names_any(path, gone) or any(content in gone.contents for content in _contents(path))
-
-
-def names_any(path: Path, gone: Gone) -> bool:
-    """Whether a file holds the digest of one of the contents as text; also in pages that a database has freed."""
-    before = b""
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                if gone.told_in(before[-64:] + piece):
-                    return True
-                before = piece
-    except FileNotFoundError:
-        pass
-    return False
-
-
-def _contents(path: Path) -> Iterator[str]:
-    """Yield what a file may be the content of: its own digest, and that of each gzip member or Zstandard frame in a row."""
-    try:
-        data = path.read_bytes() if path.stat().st_size <= 256 << 20 else b""
-    except FileNotFoundError:
-        return
-    yield hashlib.sha256(data).hexdigest()
-    while data:
-        codec = next((name for magic, name in _MAGICS.items() if data.startswith(magic)), None)
-        if codec is None:
-            return
-        plain, data = first_object(data, codec)
-        if plain is None:
-            return
-        yield hashlib.sha256(plain).hexdigest()
-
-
-def first_object(data: bytes, codec: str) -> tuple[bytes | None, bytes]:
-    """Return the first object of several, unpacked, and what is behind it; None for one that does not unpack."""
-    unpacker = zlib.decompressobj(31) if codec == "gzip" else zstd.ZstdDecompressor()
-    try:
-        plain = unpacker.decompress(data)
-    except (zlib.error, zstd.ZstdError, EOFError):
-        return None, b""
-    return (plain, unpacker.unused_data) if unpacker.eof else (None, b"")
 
 
 def _unlink(path: Path) -> None:

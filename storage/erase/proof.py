@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.erase.files import Gone, holds, index_tells, names_any
+from storage.erase.needles import Gone, holds, index_tells, names_any
 from storage.erase.note import Note, note_path
 from storage.layout import DataFolder
 

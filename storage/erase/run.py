@@ -30,9 +30,10 @@ from models.rows import LIBRARY_FACTS
 from storage import compress, sweep
 from storage.documents import Limits
 from storage.encodings import Plain, encode_alone
-from storage.erase.files import Gone, scrub_lines, scrub_payloads, scrub_strays, scrub_trash, scrub_tree
+from storage.erase.files import scrub_lines, scrub_payloads, scrub_strays, scrub_trash, scrub_tree
 from storage.erase.holders import Holders, Holding
 from storage.erase.indexes import empty_segments, forget_records, survey, told_contents
+from storage.erase.needles import Gone
 from storage.erase.note import Note, Target, drop_note, pending_notes, write_note
 from storage.erase.plan import Plan, StillHeld, make_plan, still_held
 from storage.erase.proof import Proof, prove
@@ -163,6 +164,8 @@ class Erasure:
         with durable.os_errors("cannot erase"):
             self._scrub(note, gone, names, stored)
             proof = prove(folder, note, gone)
+            if not database.is_within(folder.root):
+                proof = replace(proof, not_searched=(*proof.not_searched, "the database's own files"))
             if not proof.left:
                 drop_note(folder, note)
         return Done(note.erasure_id, note.targets, tuple(sorted(going)), tuple(kept), backups, proof)

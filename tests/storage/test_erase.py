@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from models.names import list_aliases
 from storage.cleanup import make_plan
 from storage.compress import Compress
 from storage.engine import Engine
+from storage.erase import needles
 from storage.erase.holders import Holding
 from storage.erase.plan import find_targets
 from storage.erase.run import Done, Erasure
@@ -349,6 +351,14 @@ def test_a_catalogue_made_anew_in_the_middle_of_an_erasure_brings_nothing_back(c
     (done,) = erasure(engine).resume()
     assert done.proof.left == ()
     assert hashlib.sha256(text(2)).hexdigest().encode() not in everything(engine)
+
+
+def test_what_is_large_is_found_by_its_stream(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needles, "_WHOLE_BYTES", 10)
+    for number, data in enumerate((text(2), gzip.compress(text(2)), text(8), gzip.compress(text(8)), b"\x1f\x8b damaged")):
+        (filled.folder.quarantine / f"{number}.large").write_bytes(data)
+    assert erase(filled, "4.0").proof.left == ()
+    assert sorted(path.name for path in filled.folder.quarantine.iterdir()) == ["2.large", "3.large", "4.large"]
 
 
 def test_the_proof_can_fail(filled: Engine) -> None:
