@@ -174,9 +174,13 @@ def mark_in_tree(connection: Connection, version_ids: Iterable[str]) -> None:
         connection.execute(update(_VERSION).where(_VERSION.c.version_id.in_(part)).values(in_tree=True))
 
 
-def forget_tree(connection: Connection) -> None:
-    """Record that the tree shows nothing: it is to be built anew."""
-    connection.execute(update(_VERSION).where(_VERSION.c.current).values(in_tree=False))
+def forget_tree(connection: Connection, *, but_latest: bool = False) -> None:
+    """Record that the tree shows nothing, or each library's latest version alone: the others are to be shown anew."""
+    query = update(_VERSION).where(_VERSION.c.current)
+    if but_latest:
+        latest = select(_LIBRARY.c.latest_version).where(_LIBRARY.c.library_id == _VERSION.c.library_id)
+        query = query.where(_VERSION.c.version != latest.scalar_subquery())
+    connection.execute(query.values(in_tree=False))
 
 
 def _versions(*conditions: ColumnElement[bool]) -> Select[Any]:

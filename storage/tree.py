@@ -104,6 +104,21 @@ class Tree:
             hidden += len(removed)
         return hidden
 
+    def narrow(self) -> None:
+        """Take out of the tree, library by library, what this mode does not show; ``latest`` stays readable all the while.
+
+        A library whose latest version is not shown yet keeps what it shows until it is. Durable on return.
+
+        Raises:
+            DiskFull, TransientIO, PermissionRefused: the operating system refused; calling again goes on with it.
+        """
+        with self._database.read() as connection:
+            libraries = list(list_libraries(connection))
+        with durable.os_errors("cannot write the tree"), self._lock("tree.switch.lock", wait=True):
+            for library in libraries:
+                self._show_library(library)
+            sync_file_system(self._folder.documentation)
+
     def lag(self) -> int:
         """Return how many versions the tree does not show yet; 1,000 stands for that or more."""
         if self._mode == "none":

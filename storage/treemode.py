@@ -10,7 +10,7 @@ from models.database import Database
 from models.names import unlink_all
 from storage.layout import DataFolder
 from storage.tidy import mark_superseded
-from storage.tree import MODES, Mode
+from storage.tree import MODES, Mode, Tree
 from strongroom import durable
 from strongroom.errors import ConfigurationError
 
@@ -20,23 +20,31 @@ _MARK = "tree.mode"
 def adopt_mode(folder: DataFolder, database: Database, mode: Mode) -> None:
     """Make the tree follow a setting that has changed since the folder was last prepared.
 
-    The old tree steps aside in one rename and goes after its grace period; the new one is built by ``Tree.catch_up``. So no
-    reader finds versions that the setting hides, nor a ``latest`` that nobody keeps.
+    Between ``all`` and ``latest`` a library's latest version is readable all the while: what is hidden goes when that stands,
+    after its grace period; what is to be shown is by ``Tree.catch_up``. For ``none`` the tree steps aside in one rename.
+    Cut short, the next call begins again.
 
     Raises:
         ConfigurationError: there is no such mode.
+        DiskFull, TransientIO, PermissionRefused: the operating system refused.
     """
     if mode not in MODES:
         raise ConfigurationError(f"STRONGROOM_TREE cannot be {mode!r}: choose one of {', '.join(MODES)}.")
     mark = folder.metadata / _MARK
-    if _read(mark) == mode:
+    before = _read(mark)
+    if before == mode:
         return
-    if _read(mark) is not None:
+    if (before, mode) == ("all", "latest"):
+        Tree(folder, database, mode).narrow()
+    elif (before, mode) == ("latest", "all"):
+        with database.write("tree") as connection:
+            forget_tree(connection, but_latest=True)
+    elif before is not None:
         _step_aside(folder)
         with database.write("tree") as connection:
             forget_tree(connection)
             unlink_all(connection)
-    mark.write_text(mode, encoding="utf-8")
+    _write(mark, mode)
 
 
 def shown_mode(folder: DataFolder, mode: Mode) -> Mode:
@@ -50,6 +58,13 @@ def _read(mark: Path) -> str | None:
         return mark.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+
+
+def _write(mark: Path, mode: Mode) -> None:
+    part = mark.with_name(f"{mark.name}.part")  # one process at a time prepares a folder
+    with durable.os_errors("cannot note the tree's mode"):
+        part.write_text(mode, encoding="utf-8")
+        durable.rename(part, mark, "tree mode")
 
 
 def _step_aside(folder: DataFolder) -> None:

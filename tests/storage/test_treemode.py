@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +15,7 @@ from storage.intake import incoming
 from storage.tree import Mode
 from strongroom.contracts import DocumentOptions
 from strongroom.errors import ConfigurationError
+from tests.support.crash import crash_at, observed, steps_of
 
 
 def _shown(root: Path) -> set[str]:
@@ -52,3 +55,49 @@ def test_the_same_setting_leaves_the_tree_alone(tmp_path: Path) -> None:
 def test_an_unknown_mode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="STRONGROOM_TREE"):
         Engine(tmp_path, Options(tree="some")).create()  # type: ignore[arg-type]
+
+
+def _stored(root: Path, mode: Mode, *versions: str) -> None:
+    with _open(root, mode) as engine:
+        for version in versions:
+            body = f'{{"version": "{version}"}}'.encode()
+            engine.store([incoming(partial(BytesIO, body), len(body), "", DocumentOptions(library_id="/a/b", version=version))])
+        engine.tree.catch_up()
+
+
+@pytest.mark.parametrize(("before", "after", "at_once"), [("all", "latest", {"2.0"}), ("latest", "all", {"2.0"})])
+def test_latest_is_readable_at_every_step_of_a_change(tmp_path: Path, before: Mode, after: Mode, at_once: set[str]) -> None:
+    _stored(tmp_path, before, "1.0", "2.0")
+    latest = tmp_path / "documentation" / "+a+b" / "latest" / "documentation.json.gz"
+    assert latest.exists()
+    steps = 0
+
+    def reads(_step: str) -> None:
+        nonlocal steps
+        steps += 1
+        assert gzip.decompress(latest.read_bytes()) == b'{"version": "2.0"}', _step
+
+    with observed(reads), Engine(tmp_path, Options(tree=after)) as engine:
+        engine.create()
+        assert _shown(tmp_path) == {*at_once, "latest"}, "before anybody has caught up"
+        engine.tree.catch_up()
+        assert not engine.verify().findings
+    assert steps > 0, "nothing was looked at"
+
+
+def test_a_change_that_was_cut_short_anywhere_is_finished_by_the_next_start(tmp_path: Path) -> None:
+    _stored(tmp_path / "pristine", "all", "1.0", "2.0")
+
+    def change(name: str) -> None:
+        shutil.copytree(tmp_path / "pristine", tmp_path / name, symlinks=True)
+        with Engine(tmp_path / name, Options(tree="latest")) as engine:
+            engine.create()
+
+    steps = steps_of(lambda: change("whole"))
+    assert "tree: hide" in steps
+    for number in range(1, len(steps) + 1):
+        with crash_at(number):
+            change(str(number))
+        with _open(tmp_path / str(number), "latest") as engine:
+            assert _shown(tmp_path / str(number)) == {"2.0", "latest"}, steps[number - 1]
+            assert not engine.verify().findings
