@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, inspect, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, inspect, select, update
 from sqlmodel import SQLModel
 
 from models.bulk import Adder, Row
@@ -21,7 +22,10 @@ MADE_ANEW: tuple[type[SQLModel], ...] = (Alias, Label, Pin, RemovedVersion, Vers
 """What the disk tells, in an order in which it may be deleted."""
 
 _SEGMENT, _OBJECT = table_of(Segment), table_of(StoredObject)
+_VERSION = table_of(Version)
 _COPIED_ROWS = 1000
+_OF_SEGMENT = ("created_at", "checked_at", "checked_bad", "suspect", "codec_advice", "pins")
+_OF_VERSION = ("access_count", "last_accessed")
 
 
 _SUMS = ("total_versions", "total_size_bytes", "compressed_size_bytes")
@@ -73,6 +77,42 @@ def sizes_of_contents(connection: Connection) -> dict[str, tuple[int, int]]:
     columns = _OBJECT.c
     query = select(columns.content_sha256, columns.size_bytes, columns.length).order_by(columns.object_id)
     return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What only a catalogue knows of what lies on the disk: when segments came and were checked, how often versions were read."""
+
+    segments: Sequence[Mapping[str, Any]]  # columns of several types
+    versions: Sequence[Mapping[str, Any]]
+
+
+def what_was_learnt(connection: Connection) -> Learnt:
+    """Return what a catalogue has learnt, which no file tells."""
+    segments = select(_SEGMENT.c.segment_sha256.label("of"), *(_SEGMENT.c[name] for name in _OF_SEGMENT))
+    versions = select(_VERSION.c.file_path.label("of"), *(_VERSION.c[name] for name in ("content_sha256", *_OF_VERSION)))
+    return Learnt(
+        [dict(row) for row in connection.execute(segments).mappings()],
+        [dict(row) for row in connection.execute(versions.where(_VERSION.c.access_count > 0, _VERSION.c.current)).mappings()],
+    )
+
+
+def tell_of_segments(connection: Connection, learnt: Learnt) -> None:
+    """Have segments that are there know it."""
+    told: dict[str, Any] = {name: bindparam(name) for name in _OF_SEGMENT}
+    if learnt.segments:
+        connection.execute(update(_SEGMENT).where(_SEGMENT.c.segment_sha256 == bindparam("of")).values(told), learnt.segments)
+
+
+def tell_of_versions(connection: Connection, learnt: Learnt) -> None:
+    """Have versions that have the same content know it."""
+    told: dict[str, Any] = {name: bindparam(name) for name in _OF_VERSION}
+    same = (_VERSION.c.file_path == bindparam("of")) & (_VERSION.c.content_sha256 == bindparam("content")) & _VERSION.c.current
+    if learnt.versions:
+        values = [
+            {"content": one["content_sha256"], **{name: one[name] for name in ("of", *_OF_VERSION)}} for one in learnt.versions
+        ]
+        connection.execute(update(_VERSION).where(same).values(told), values)
 
 
 def copy_the_rest(old: Database, connection: Connection) -> int:

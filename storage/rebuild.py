@@ -53,8 +53,9 @@ class Rebuilt:
 def rebuild(folder: DataFolder, database_url: str, now: datetime, progress: Progress = lambda _done, _total: None) -> Rebuilt:
     """Make the catalogue anew from segments, indexes and journal. Nobody else may use the folder meanwhile: hold its lock.
 
-    What the disk does not know is kept where the old catalogue can be read: jobs, schedules, the audit trail. Damaged indexes,
-    segments that are not there and whatever else cannot be read are findings, and do not stop it. On return it is durable.
+    What the disk does not know is kept where the old catalogue can be read: jobs, schedules, the audit trail, when segments came
+    and were checked, how often versions were read. Damaged indexes, segments that are not there and whatever else cannot be read
+    are findings, and do not stop it. On return it is durable.
     Run twice, the second makes the same again.
 
     Raises:
@@ -68,8 +69,9 @@ def rebuild(folder: DataFolder, database_url: str, now: datetime, progress: Prog
     try:
         upgrade(database)
         with database.write("rebuild") as connection:
+            learnt = rows.what_was_learnt(connection)
             rows.empty_catalogue(connection)
-            work = _Rebuilding(folder, connection, now)
+            work = _Rebuilding(folder, connection, now, learnt)
             work.run(progress)
         return work.outcome(None)
     finally:
@@ -113,6 +115,8 @@ def _keep_the_rest(work: _Rebuilding, old: Path) -> bool:
         upgrade(database)
         with work.connection.begin_nested():
             rows.copy_the_rest(database, work.connection)
+        with database.read() as connection:
+            work.learnt = rows.what_was_learnt(connection)
     except CatalogueBusy:
         raise
     except StorageError as error:
@@ -145,7 +149,8 @@ def _say_what_is_forgotten(work: _Rebuilding, switch: Switch) -> None:
 class _Rebuilding:
     """One run: reads the disk and fills an empty catalogue."""
 
-    def __init__(self, folder: DataFolder, connection: Connection, now: datetime) -> None:
+    def __init__(self, folder: DataFolder, connection: Connection, now: datetime, learnt: rows.Learnt | None = None) -> None:
+        self.learnt = learnt or rows.Learnt((), ())
         self.remembered = Remembered(folder)
         self.connection = connection
         self._folder, self._now = folder, now
@@ -163,10 +168,14 @@ class _Rebuilding:
         self.remembered.read_journal()
         self._replayed = replay(self.remembered.records, self.remembered.events)
         self._add_what_is_missed()
+        rows.tell_of_segments(
+            self.connection, self.learnt
+        )  # before the places of a content are ordered by the time of their segments
         rows.newest_places_last(self.connection)
         ReplayedRows(self._folder, self._replayed, rows.sizes_of_contents(self.connection), self._now).add(
             self.connection, self.remembered
         )
+        rows.tell_of_versions(self.connection, self.learnt)
         if rows.is_empty(self.connection, Audit):
             rows.AUDITS.add(self.connection, (_audit(one) for one in audit_trail(self.remembered.events)))
         note_anew(self.connection, self._now)

@@ -215,6 +215,28 @@ def test_jobs_are_taken_along_where_the_old_catalogue_can_be_read_and_it_is_kept
     kept.close()
 
 
+def test_what_only_the_old_catalogue_has_learnt_is_taken_along(engine: Engine) -> None:
+    filled(engine)
+    told = "SELECT segment_sha256, created_at, checked_at, checked_bad, suspect, codec_advice, pins FROM segment ORDER BY 1"
+    read = "SELECT library_id, version, access_count, last_accessed FROM version WHERE current ORDER BY 1, 2"
+    with engine.database.write() as connection:
+        first = connection.execute(text("SELECT min(segment_sha256) FROM segment")).scalar_one()
+        connection.execute(
+            text(
+                "UPDATE segment SET checked_at = '2026-01-02 00:00:00.000000', created_at = '2026-01-01 00:00:00.000000'"
+                ", pins = 2, checked_bad = 1, suspect = 1"
+                " WHERE segment_sha256 = :first"
+            ),
+            {"first": first},
+        )
+        connection.execute(text("UPDATE version SET access_count = 7, last_accessed = '2026-01-03 00:00:00.000000'"))
+        before = [connection.execute(text(query)).all() for query in (told, read)]
+    engine.close()
+    rebuild(engine.folder, engine.database.url, NOW)
+    with reopened(engine) as again, again.database.read() as connection:
+        assert [connection.execute(text(query)).all() for query in (told, read)] == before
+
+
 def test_a_damaged_catalogue_is_replaced_and_what_it_alone_knew_is_named(engine: Engine) -> None:
     before = tables(filled(engine))
     engine.close()
