@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import engine, service
+from bench import engine, service, sweeping
 from bench.material import corpus, write_small_documents
 from bench.profile import print_profile, profile
 from bench.rows import Row, print_rows
@@ -21,7 +21,7 @@ def main() -> None:
     """Run the measurements in a folder of their own, on the disk of the checkout."""
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     options.add_argument("--documents", type=int, default=5000, help="documents of 30 KB")
-    options.add_argument("--only", choices=("engine", "corpus", "queue", "memory"), help="measure only a part")
+    options.add_argument("--only", choices=("engine", "corpus", "queue", "memory", "sweep"), help="measure only a part")
     options.add_argument("--profile", action="store_true", help="where the time of a document goes, instead of the table")
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()
@@ -57,6 +57,9 @@ def measure(scratch: Path, documents: int, only: str | None) -> list[Row]:
         rows.append(service.start_up(paths[0], scratch))
     if only in {None, "corpus"}:
         rows.extend(engine.corpus_rows(corpus(), scratch))
+    if only in {None, "sweep"}:
+        with service.service(scratch / "swept") as data:
+            rows.append(sweeping.beside_a_sweep(paths, data))
     if only in {None, "memory"}:
         with service.service(scratch / "large") as data:
             rows.extend(service.large_document(scratch, data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -9,6 +10,9 @@ from collections.abc import Callable
 
 LOOK_S = 0.05
 """How often is looked whether somebody else is at work."""
+
+LINGER_S = 1.0
+"""How long somebody who was seen at work is taken to be at it: between two jobs that follow each other nothing is to be seen."""
 
 SHARE = 0.05
 """What of the time a sweep reads while others work: the promise must come nearer all the same."""
@@ -27,8 +31,7 @@ class Pace:
         self._busy = busy
         self._piece_s = 1 / most_mb_s if most_mb_s else 0.0
         self._lock = threading.Lock()
-        self._looked = -LOOK_S
-        self._yields = False
+        self._looked = self._seen = -math.inf
         self._began = time.monotonic()
         self._free_at = self._began
         self.yielded_s = 0.0
@@ -44,9 +47,10 @@ class Pace:
         with self._lock:
             now = time.monotonic()
             if now - self._looked >= LOOK_S:
-                self._looked, self._yields = now, self._busy()
+                self._looked = now
+                self._seen = now if self._busy() else self._seen
             aside_s = 0.0
-            if self._yields:
+            if now - self._seen < LINGER_S:
                 aside_s = max(now - self._began, 0.001) * (1 / SHARE - 1)
                 aside_s = min(aside_s, LOOK_S)
                 self.yielded_s += aside_s

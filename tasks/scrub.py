@@ -35,12 +35,12 @@ class ScrubMessage(BaseModel):
 def _scrub(running: Running, message: ScrubMessage) -> None:
     engine, inbox = running.services.engine, running.services.inbox
     mode = shown_mode(engine.folder, engine.options.tree)
-    pace = Pace(lambda: _is_at_work(inbox), message.mb_s)
+    pace = Pace(lambda: is_at_work(inbox), message.mb_s)
     scrub = Scrub(engine.folder, engine.database, engine.repair if message.repair else None, mode, pace)
     running.finish(_told(scrub.run(timedelta(days=message.days), running.progress), pace))
 
 
-def _is_at_work(inbox: Path) -> bool:
+def is_at_work(inbox: Path) -> bool:
     """Whether there are accepted documents that are not stored yet: the foreground, which goes before."""
     with suppress(OSError), os.scandir(inbox) as entries:
         return any(entry.name.endswith(SUFFIX) for entry in entries)

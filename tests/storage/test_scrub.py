@@ -21,7 +21,7 @@ from storage.canary import KINDS, clear, missed, plant
 from storage.coverage import report_coverage
 from storage.engine import Engine, Options
 from storage.fresh import fresh_sha256
-from storage.pace import Pace
+from storage.pace import LOOK_S, Pace
 from storage.read import file_sha256
 from storage.scrub import Scrub, Scrubbed
 from storage.sources import Fetches
@@ -281,6 +281,14 @@ def test_a_pace_stands_aside_for_others_and_keeps_to_its_limit() -> None:
     for _ in range(1000):
         free(1 << 20)
     assert time.perf_counter() - began < 0.5
+
+
+def test_a_pace_stands_aside_between_two_jobs_too() -> None:
+    looks = [True, False, False]
+    pace = Pace(busy=lambda: looks.pop(0))
+    while looks:
+        pace(1 << 20)
+    assert pace.yielded_s > 1.5 * LOOK_S, "until the third look, not until the second"
 
 
 def test_a_fresh_read_hashes_as_any_other_and_names_what_is_gone(tmp_path: Path) -> None:
