@@ -81,7 +81,8 @@ def print_status(state: ServiceState, *, database: bool, wrong: Mapping[str, str
     lines = {"data": Text(state.data), "broker": Text(masked(state.broker_url)), **_flower_lines(state)}
     if not database:
         lines["database"] = Text(_NOT_WRITABLE, "bold red")
-    lines |= {f"! {code}": told(message, "bold red") for code, message in wrong.items()}
+    if wrong:
+        lines["wrong"] = told("; ".join(f"{code}: {message}" for code, message in wrong.items()), "bold red")
     _print_lines(title, lines)
     parts = Table("part", "state", "process", "restarts", "last worked", box=None, header_style="dim", padding=(0, 2, 0, 0))
     for part in state.parts:

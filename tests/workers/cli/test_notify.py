@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from tests.support.receiver import Receiver, receiving
 from workers.alarm import Watchman
 from workers.alarm_state import keep_alarms, load_alarms
 from workers.cli import app
+from workers.processes import birth_of
+from workers.service_state import FlowerState, ServiceState, write_state
 
 DAY = timedelta(days=1)
 
@@ -81,3 +84,14 @@ def test_a_backup_that_did_not_happen_is_seen_by_doctor(data: Path) -> None:
     assert next(one for one in told["checks"] if one["name"] == "backups")["mend"] == "strongroom backup create --wait"
     assert [one["code"] for one in told["findings"]] == ["backup_late"]
     assert load_alarms(data).wrong.keys() == {"backup_late"}
+
+
+def test_what_the_watchman_found_wrong_is_seen_in_the_status_of_a_service(data: Path) -> None:
+    me = os.getpid()
+    service = ServiceState(me, birth_of(me), "", str(data), "redis://127.0.0.1:1/0", FlowerState("", "", None), (), ready=True)
+    write_state(service)
+    assert json.loads(run(data, "status", "--json").stdout)["alarms"] == []
+    keep_alarms(data, replace(load_alarms(data), wrong={"backup_late": "there is no good backup"}))
+    told = json.loads(run(data, "status", "--json").stdout)
+    assert told["alarms"] == [{"code": "backup_late", "message": "there is no good backup"}]
+    assert "wrong     backup_late: there is no good backup" in run(data, "status").stdout
