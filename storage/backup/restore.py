@@ -20,7 +20,8 @@ from sqlalchemy.engine import make_url
 from models.backup_rows import count_on, empty_the_rest, in_order, load_rows
 from models.backups import count_everything
 from models.database import Database
-from models.rebuild import has_no_tables, known_revisions
+from models.rebuild import has_no_tables, is_empty
+from models.tables import Version
 from storage.backup.lists import read_item, read_lists
 from storage.backup.manifest import Counts, Manifest
 from storage.backup.repository import Repository
@@ -33,7 +34,7 @@ from strongroom.errors import DataFolderError
 
 STAGE = ".restoring"
 _MARK = "strongroom.json"
-_WHERE = "database"
+_WHERE = "tmp/restored-to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,12 @@ class Restore:
             return
         database = Database(self.database_url)
         try:
-            if not has_no_tables(database) and any(True for _ in known_revisions(database)):
+            if _holds_documents(database):
                 raise DataFolderError(f"The database {shown} holds documents.", "Name an empty database: this one is left alone.")
         finally:
             database.close()
         with durable.os_errors("cannot restore"):
+            durable.make_folder(note.parent, "restore")
             note.write_text(shown, encoding="utf-8")
 
     def _url(self, folder: DataFolder) -> str:
@@ -149,6 +151,13 @@ class Restore:
             if has[name] != count
         ]
         return tuple(found)
+
+
+def _holds_documents(database: Database) -> bool:
+    if has_no_tables(database):
+        return False
+    with database.read() as connection:
+        return not is_empty(connection, Version)
 
 
 def _clear(folder: DataFolder, wanted: Collection[str]) -> None:

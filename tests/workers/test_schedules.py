@@ -24,9 +24,10 @@ from strongroom.errors import BrokerUnavailable, ConfigurationError
 from tasks.backup import BackupMessage
 from tasks.cleanup import CleanupMessage, SweepMessage
 from tasks.compress import CompressMessage
+from tasks.drill import DrillMessage
 from tasks.prune import PruneMessage
 from tasks.scrub import ScrubMessage
-from tasks.services import BACKUP_TASK, CLEANUP_TASK, COMPRESS_TASK, PRUNE_TASK, SWEEP_TASK
+from tasks.services import BACKUP_TASK, CLEANUP_TASK, COMPRESS_TASK, DRILL_TASK, PRUNE_TASK, SWEEP_TASK
 from tests.workers.processes_of import await_that
 from workers.liveness import has_given_sign
 from workers.metrics import schedules
@@ -35,7 +36,14 @@ from workers.schedules import Clerk, plans
 
 CHECKOUT = Path(__file__).parents[2]
 SLOTS = "strongroom_schedule_slots_total"
-OFF = {"schedule_prune_history": "", "schedule_retention": "", "schedule_sweep": "", "schedule_compress": "", "schedule_backup": ""}
+OFF = {
+    "schedule_prune_history": "",
+    "schedule_retention": "",
+    "schedule_sweep": "",
+    "schedule_compress": "",
+    "schedule_backup": "",
+}
+OFF |= {"schedule_drill": ""}
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -59,10 +67,16 @@ def jobs_of(data: Path) -> list[JobRow]:
 
 def test_each_schedule_has_its_setting_and_its_messages_are_understood() -> None:
     contracts: dict[str, type[BaseModel]] = {"strongroom.scrub": ScrubMessage, PRUNE_TASK: PruneMessage}
-    contracts |= {CLEANUP_TASK: CleanupMessage, SWEEP_TASK: SweepMessage, COMPRESS_TASK: CompressMessage, BACKUP_TASK: BackupMessage}
+    contracts |= {
+        CLEANUP_TASK: CleanupMessage,
+        SWEEP_TASK: SweepMessage,
+        COMPRESS_TASK: CompressMessage,
+        BACKUP_TASK: BackupMessage,
+    }
+    contracts |= {DRILL_TASK: DrillMessage}
     settings = Settings(history_days=7, history_jobs=1000, time_zone="Europe/Berlin", schedule_prune_history="")
     found = {plan.name: plan for plan in plans(settings)}
-    names = ["integrity-sweep", "prune-history", "retention", "sweep", "backup", "compress"]
+    names = ["integrity-sweep", "prune-history", "retention", "sweep", "backup", "drill", "compress"]
     assert list(found) == [one.name for one in SCHEDULED] == names
     for plan in found.values():
         contracts[plan.task].model_validate({"request_id": f"{plan.name}-20261101T120000Z", **plan.arguments})
