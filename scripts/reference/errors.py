@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from scripts.reference.markdown import MADE, code, sentence, table
 from strongroom.errors import StorageError
 
-HOMES = (StorageError.__module__, "workers.supervisor", "workers.preparation")
+HOMES = ("strongroom.refusals", "strongroom.errors", "strongroom.passing", "workers.supervisor", "workers.preparation")
 """Modules that define errors. Those of workers reach nobody but the command line."""
 
 FOUND = {
