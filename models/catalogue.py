@@ -23,6 +23,8 @@ _KNOWN_PLACES = (  # built once: building it anew costs as much as a look-up of 
 )
 _FETCHED = 500  # rows held in memory of a long answer
 NEWEST_FIRST = (_VERSION.c.order_rank.desc(), _VERSION.c.order_key.desc(), _VERSION.c.created_at.desc())
+LISTED = (_VERSION.c.order_key.desc(), _VERSION.c.order_rank.desc(), _VERSION.c.created_at.desc())
+"""How people read versions: by number alone, so that a pre-release stands below its release and above older ones."""
 _IS_LATEST = or_(_LIBRARY.c.latest_held == "", _VERSION.c.version == _LIBRARY.c.latest_held)
 """The first by NEWEST_FIRST for which this holds: the newest, unless a person named another version."""
 _ONE_BY_ONE = (_VERSION.c.version_id, _OBJECT.c.object_id.desc())
@@ -55,7 +57,7 @@ def find_version(connection: Connection, library_id: str, file_path: str | None 
 def list_versions(
     connection: Connection, library_id: str | None = None, version: str | None = None, *, history: bool = False
 ) -> Iterator[StoredVersion]:
-    """Yield the current revisions, libraries by name, versions newest first; with ``history`` the older revisions too."""
+    """Yield the current revisions, libraries by name, versions as ``LISTED``; with ``history`` the older revisions too."""
     conditions: list[ColumnElement[bool]] = []
     if not history:
         conditions.append(_VERSION.c.current)
@@ -63,7 +65,7 @@ def list_versions(
         conditions.append(_VERSION.c.library_id == library_id)
     if version is not None:
         conditions.append(_VERSION.c.version == version)
-    order = (_VERSION.c.library_id, *NEWEST_FIRST, _VERSION.c.revision.desc(), *_ONE_BY_ONE)
+    order = (_VERSION.c.library_id, *LISTED, _VERSION.c.revision.desc(), *_ONE_BY_ONE)
     query = _versions(*conditions).order_by(*order)
     return _one_place_each(connection.execution_options(yield_per=_FETCHED).execute(query))
 

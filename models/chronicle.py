@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, literal, null, select
 
-from models.catalogue import NEWEST_FIRST
+from models.catalogue import LISTED
 from models.tables import Version, table_of
 from models.upkeep_tables import RemovedVersion
 
@@ -43,12 +43,12 @@ def list_revisions(connection: Connection, library_id: str, version: str | None 
     """Return the revisions of a library, or of a version of it: the stored ones, versions newest first, then the removed ones."""
     columns, gone = _VERSION.c, _REMOVED.c
     stored = select(*(columns[name] for name in (*_BOTH, *_MORE)), columns.current, null(), literal(""), literal(""), null())
-    stored = stored.where(columns.library_id == library_id).order_by(*NEWEST_FIRST, columns.revision.desc())
+    stored = stored.where(columns.library_id == library_id).order_by(*LISTED, columns.revision.desc())
     removed = select(
         *(gone[name] for name in (*_BOTH, *_MORE)), literal(value=False), *(gone[name] for name in _GONE), gone.purged_at
     )
     removed = removed.where(gone.library_id == library_id)
-    removed = removed.order_by(gone.order_rank.desc(), gone.order_key.desc(), gone.version, gone.revision.desc())
+    removed = removed.order_by(gone.order_key.desc(), gone.order_rank.desc(), gone.version, gone.revision.desc())
     if version is not None:
         stored, removed = stored.where(columns.version == version), removed.where(gone.version == version)
     queries: tuple[Select[Any], ...] = (stored, removed)  # any row shape: that of RevisionTold
