@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from workers.cli import main
+import sys
 
-main()
+try:
+    from workers.cli import main
+
+    main()
+except KeyboardInterrupt:  # while modules were being imported; later the command line sees to it
+    sys.exit(130)

@@ -22,7 +22,11 @@ def run_detached(work: Callable[[Send], None], log: Path) -> Report | None:
 
     None when it ended without a word. When the caller is interrupted meanwhile (SIGINT or SIGTERM), the child is asked
     to stop and waited for, and KeyboardInterrupt is raised. The caller must have one thread.
+
+    Raises:
+        OSError: the log cannot be written; nothing was started.
     """
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     read, write = os.pipe()
     # Until the number of the child is noted, an interruption must wait.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
@@ -30,8 +34,9 @@ def run_detached(work: Callable[[Send], None], log: Path) -> Report | None:
     pid = os.fork()
     if pid == 0:
         os.close(read)
-        _live_apart(work, log, write, blocked)
+        _live_apart(work, output, write, blocked)
     os.close(write)
+    os.close(output)
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         with os.fdopen(read, "rb") as pipe:
@@ -47,12 +52,12 @@ def run_detached(work: Callable[[Send], None], log: Path) -> Report | None:
     return report
 
 
-def _live_apart(work: Callable[[Send], None], log: Path, pipe: int, mask: set[int]) -> None:
+def _live_apart(work: Callable[[Send], None], output: int, pipe: int, mask: set[int]) -> None:
     code = 1
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.setsid()
-        _redirect(log)
+        _redirect(output)
         word = os.fdopen(pipe, "wb")
 
         def send(report: Report) -> None:
@@ -70,9 +75,8 @@ def _live_apart(work: Callable[[Send], None], log: Path, pipe: int, mask: set[in
         os._exit(code)
 
 
-def _redirect(log: Path) -> None:
+def _redirect(output: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for target, source in ((0, nothing), (1, output), (2, output)):
         os.dup2(source, target)
     os.close(nothing)

@@ -14,13 +14,15 @@ def make_folder(path: Path) -> None:
 
     Raises:
         PermissionRefused: the operating system says no.
-        DataFolderError: something that is no folder stands in the way.
+        DataFolderError: something that is no folder stands in the way, or none can be there.
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except (FileExistsError, NotADirectoryError) as error:
         raise DataFolderError(f"{path} cannot be a folder: {error.strerror}.") from error
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL):  # no folder can be there
+            raise DataFolderError(f"{path} cannot be made: {error.strerror}.") from error
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise PermissionRefused(f"{path} cannot be made: {error.strerror}.") from error

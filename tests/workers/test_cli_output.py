@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from strongroom.errors import ConfigurationError
-from workers.cli.output import counted, settings_of, size
+from workers.cli.output import counted, fold, settings_of, size
 
 
 def test_a_setting_that_cannot_be_is_named_and_its_value_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,3 +30,13 @@ def test_counts_agree_with_their_noun(count: int, text: str) -> None:
 )
 def test_sizes_are_rounded_to_a_unit(count: float, text: str) -> None:
     assert size(count) == text
+
+
+def test_a_name_is_folded_on_a_narrow_terminal_and_nothing_of_it_vanishes() -> None:
+    name = "/an-owner/with-a-name-that-is-longer-than-the-terminal"
+    table = fold(Table("library", "version"), 0)
+    table.add_row(name, "1.0")
+    screen = Console(file=StringIO(), width=30)
+    screen.print(table)
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined] # it is the StringIO
+    assert name == "".join(line.split("│")[1].strip() for line in lines if "│" in line)

@@ -13,7 +13,7 @@ from rich.text import Text
 from models.ledger import JobRow, State
 from models.listing import COUNTED
 from strongroom.routes import PRIORITIES
-from workers.cli.output import console, counted, told
+from workers.cli.output import console, counted, fold, told
 from workers.situation import percent
 from workers.why import span
 
@@ -81,6 +81,7 @@ def print_jobs(rows: Sequence[JobRow]) -> None:
         names.insert(4, "progress")
     table = Table(*names, box=None, header_style="dim", padding=(0, 2, 0, 0))
     table.columns[0].min_width = max(len(row.job_id) for row in rows)  # to be copied, so never cut
+    fold(table, names.index("subject"), len(names) - 1)
     now = datetime.now(UTC)
     for row in rows:
         cells: list[Text | Table | str] = list(_cells(row, now))

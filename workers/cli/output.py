@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from config.settings import Settings, read_settings
@@ -26,6 +27,9 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 FAILED, USAGE, NOT_RUNNING = 1, 2, 3
 """Exit codes: something failed or is damaged; the command line is wrong; no service runs."""
+
+_ENDLESS = 1_000_000
+"""Columns: of what is no terminal."""
 
 TIMED_OUT = 5
 """Exit code: the time was over before what was waited for had happened."""
@@ -59,8 +63,19 @@ def print_json_array(values: Iterable[object]) -> None:
 
 
 def console() -> Console:
-    """Return the console for people, on standard output. A library may be called ``[/red]``: markup is for Text alone."""
-    return Console(highlight=False, markup=False, emoji=False)
+    """Return the console for people, on standard output. A library may be called ``[/red]``: markup is for Text alone.
+
+    What is piped is wanted whole: nothing is folded or cut there.
+    """
+    width = None if sys.stdout.isatty() else _ENDLESS
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def fold(table: Table, *columns: int) -> Table:
+    """Have columns of names go over several lines on a narrow terminal: a name that is cut is no name. Return the table."""
+    for number in columns:
+        table.columns[number].overflow = "fold"
+    return table
 
 
 def stderr() -> Console:
@@ -98,15 +113,26 @@ def reported(*, as_json: bool = False) -> Iterator[None]:
         print_error(error, as_json=as_json)
         raise typer.Exit(NOT_RUNNING if isinstance(error, BrokerUnavailable) else FAILED) from None
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: exit must not flush into it
+        silence_stdout()
         raise typer.Exit(FAILED) from None
 
 
+def silence_stdout() -> None:
+    """Let what is still to be written to standard output go nowhere: its reader has gone, or its disk is full; exit flushes."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def print_error(error: StorageError, *, as_json: bool) -> None:
-    """Show an error: what happened and what to do."""
+    """Show an error: what happened and what to do. As text where standard output takes no JSON."""
     if as_json:
-        print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
-        return
+        try:
+            print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        except OSError:
+            silence_stdout()
+        else:
+            return
     stderr().print(Text.assemble(("error: ", "bold red"), told(error.message)), soft_wrap=True)
     stderr().print(told(error.hint, "dim"), soft_wrap=True)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ from workers.cli.output import (
     console,
     counted,
     engine_on,
+    fold,
     print_fields,
     print_json,
     reported,
@@ -47,25 +49,57 @@ def register(app: typer.Typer) -> None:
 def get(
     library: Library,
     version: Wanted = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file; without it, or with -, to standard output.")
+    ] = None,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a document's plain bytes, exactly as they came in. Every byte is verified before it is written.
 
-    Exit codes: 0 written, 1 not stored or damaged (a file named with -o is then left as it was).
+    JSON, which needs -o FILE: an object with `library_id`, `version`, `content_sha256`, `size_bytes` and `file`.
+
+    Exit codes: 0 written, 1 not stored or damaged (a file named with -o is then left as it was), 2 --json without -o FILE.
     """
-    with reported(), engine_on(data) as engine:
-        pieces = engine.stream(library, version)
-        if output is None:
-            for piece in pieces:
+    target = None if output is None or str(output) == "-" else output
+    if as_json and target is None:
+        raise typer.BadParameter("--json needs -o FILE: standard output cannot hold the document and what is told of it.")
+    with reported(as_json=as_json), engine_on(data) as engine:
+        found = engine.find(library, version)
+        written = _Counted(engine.stream(found.library_id, found.version))
+        if target is None:
+            for piece in written:
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
             return
-        with durable.os_errors(f"cannot write {output}"):
-            _write_file(output, pieces)
+        with durable.os_errors(f"cannot write {target}"):
+            _write_file(target, written)
+        if as_json:
+            names = {"library_id": found.library_id, "version": found.version}
+            print_json({**names, "content_sha256": written.sha256, "size_bytes": written.size_bytes, "file": str(target)})
 
 
-def _write_file(output: Path, pieces: Iterator[bytes]) -> None:
+class _Counted:
+    """The pieces of a document, counted and hashed as they are taken: what is told is of the very bytes that were written."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self._digest.update(piece)
+            self.size_bytes += len(piece)
+            yield piece
+
+    @property
+    def sha256(self) -> str:
+        """Of what was taken so far."""
+        return self._digest.hexdigest()
+
+
+def _write_file(output: Path, pieces: Iterable[bytes]) -> None:
     """Put a whole file in the place of the one there, if any, in one step. A pipe or device is written to as it is."""
     target = Path(os.path.realpath(output))  # a link stays one
     if target.is_dir() or not output.parent.is_dir():
@@ -88,7 +122,10 @@ def list_versions(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what is stored: libraries by name, their versions newest first."""
+    """List what is stored: libraries by name, their versions by number, the newest first; `latest` is marked.
+
+    On a terminal long names are folded; what is piped is a line a version, and nothing of it is cut.
+    """
     with reported(as_json=as_json), engine_on(data) as engine:
         versions = engine.versions(library)
         if library is not None and not versions:
@@ -134,6 +171,7 @@ def _print_versions(versions: list[StoredVersion]) -> None:
     table = Table(
         "library", "version", "", "size", "on disk", "saved", "stored", box=None, header_style="dim", padding=(0, 2, 0, 0)
     )
+    fold(table, 0, 1)
     for column in table.columns[3:6]:
         column.justify = "right"
     previous = ""

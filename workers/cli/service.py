@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from config.settings import Settings
+from storage.layout import DataFolder
+from strongroom import durable
 from strongroom.errors import PermissionRefused, StorageError
 from workers.alarm_state import load_alarms
 from workers.cli import service_view as view
@@ -65,10 +67,11 @@ def up(
             view.print_summary(state, time.monotonic() - started, detached=detach)
 
     try:
-        if detach:
-            show(_start_detached(settings, loudness))
-        else:
-            run_service(_order(settings, Console(loudness)), show)
+        with durable.os_errors(f"cannot run a service on {settings.data_dir}"):
+            if detach:
+                show(_start_detached(settings, loudness))
+            else:
+                run_service(_order(settings, Console(loudness)), show)
     except StorageError as error:
         view.print_failure(error, as_json=as_json)
         raise typer.Exit(FAILED) from None
@@ -161,6 +164,7 @@ def _order(settings: Settings, console: Console) -> Order:
 
 
 def _start_detached(settings: Settings, loudness: Loudness) -> ServiceState:
+    DataFolder(settings.data_dir).refuse_foreign()  # before the log: it is a file in there
     log = settings.data_dir / "logs" / "service.log"
     make_folder(log.parent)
 

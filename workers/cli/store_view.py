@@ -17,7 +17,7 @@ from strongroom.errors import StorageError, WaitTimeout
 from strongroom.outgoing import Outgoing
 from strongroom.result import Problem
 from strongroom.ticket import Ticket
-from workers.cli.output import console, counted, engine_on, told
+from workers.cli.output import console, counted, engine_on, fold, told
 from workers.cli.store_files import Failure, failure
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def print_end(fields: Mapping[str, Any]) -> None:
         out.print(told(f"skipped {first}{more}: {why}", "yellow"), soft_wrap=True)
     if failed:
         table = Table("file", "code", "what happened", "what to do", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        fold(table, 0, 1)
         for one in failed[:_SHOWN]:
             table.add_row(*(told(one[name]) for name in ("file", "code", "message", "hint")))
         out.print(table)

@@ -1,7 +1,8 @@
-"""Usage errors under --json: what is wrong with a command line is told as every other error is."""
+"""The command line as a whole: errors that no command expects are told as those are that it does. Never a traceback of these."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ import typer
 from typer._click.exceptions import UsageError  # typer is pinned, and names its subclass BadParameter alone
 from typer.core import TyperGroup
 
+from strongroom import durable
 from strongroom.errors import InvalidRequest
-from workers.cli.output import USAGE, print_error
+from workers.cli.output import USAGE, print_error, reported, silence_stdout
 
 if TYPE_CHECKING:
     from typer._click.core import Context
@@ -32,8 +34,12 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Context) -> object:
         """Run the command, which reads the words behind it."""
-        with _told(as_json=ctx.meta[_AS_JSON]):
-            return super().invoke(ctx)
+        as_json: bool = ctx.meta[_AS_JSON]
+        with _told(as_json=as_json), reported(as_json=as_json), durable.os_errors("The operating system refused"):
+            try:
+                return super().invoke(ctx)
+            finally:
+                _flush()
 
 
 @contextmanager
@@ -46,3 +52,12 @@ def _told(*, as_json: bool) -> Iterator[None]:
         command = error.ctx.command_path if error.ctx else "strongroom"
         print_error(InvalidRequest(error.format_message(), f"`{command} --help` says what there is."), as_json=True)
         raise typer.Exit(USAGE) from None
+
+
+def _flush() -> None:
+    """Find out now whether standard output took it all: at the interpreter's end nobody could be told."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        silence_stdout()
+        raise

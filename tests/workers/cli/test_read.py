@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +71,57 @@ def test_get_of_a_damaged_document_leaves_the_file_that_was_there(stored: Path, 
     answer = run(stored, "get", "/a/b", "-o", tmp_path / "out.json")
     assert (answer.exit_code, answer.stdout_bytes) == (1, b"")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out.json": b"old"}
+
+
+def test_get_tells_programs_what_it_wrote_and_a_dash_is_standard_output(stored: Path, tmp_path: Path) -> None:
+    answer = run(stored, "get", "/a/b", "--json", "-o", tmp_path / "out.json")
+    assert answer.exit_code == 0
+    assert json.loads(answer.stdout) == {
+        "library_id": "/a/b",
+        "version": "1.0",
+        "content_sha256": hashlib.sha256(DOCUMENT).hexdigest(),
+        "size_bytes": len(DOCUMENT),
+        "file": str(tmp_path / "out.json"),
+    }
+    assert run(stored, "get", "/a/b", "-o", "-").stdout_bytes == DOCUMENT
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("-o", "-")])
+def test_get_cannot_tell_and_write_both_to_standard_output(stored: Path, words: tuple[str, ...]) -> None:
+    answer = run(stored, "get", "/a/b", "--json", *words)
+    assert answer.exit_code == 2
+    assert "-o FILE" in json.loads(answer.stdout)["error"]["message"]
+    assert json.loads(run(stored, "get", "/c/d", "--json", "-o", "x").stdout)["error"]["code"] == "not_found"
+
+
+def test_what_is_listed_is_whole_where_no_terminal_is(engine: Engine, data: Path) -> None:
+    library = "/a-long-owner-of-many-things/with-a-name-" + "x" * 150
+    body = json.dumps({"library_id": library, "version_id": "1.0"}).encode()
+    engine.store([incoming(lambda: io.BytesIO(body), len(body))])
+    answer = CliRunner().invoke(app, ["--data", str(data), "list"], env={"COLUMNS": "40"})
+    assert f"{library}  1.0" in answer.stdout
+
+
+def test_a_listing_goes_by_number_with_a_pre_release_below_its_release(engine: Engine, data: Path) -> None:
+    versions = ["8.0.0", "8.0.0-rc1", "7.0.0-alpha", "6.x", "5.0", "main"]
+    for version in sorted(versions):
+        body = json.dumps({"library_id": "/a/b", "version_id": version}).encode()
+        engine.store([incoming(lambda body=body: io.BytesIO(body), len(body))])  # type: ignore[misc] # a lambda's default
+    assert [one["version"] for one in json.loads(run(data, "list", "--json").stdout)] == versions
+    assert [one["version"] for one in json.loads(run(data, "history", "/a/b", "--json").stdout)["versions"]] == versions
+    assert engine.find("/a/b").version == "8.0.0"
+    engine.store([incoming(lambda: io.BytesIO(b'{"library_id": "/a/b", "version_id": "9.0.0-rc1"}'), 50)])
+    assert json.loads(run(data, "list", "--json").stdout)[0]["version"] == "9.0.0-rc1"
+    assert engine.find("/a/b").version == "8.0.0", "a pre-release stands first in a listing, and is not the latest"
+
+
+def test_a_full_disk_behind_standard_output_is_an_error_and_no_traceback(stored: Path) -> None:
+    command = [sys.executable, "-m", "workers", "list", "--json", "--data", str(stored)]
+    with open("/dev/full", "wb") as full:
+        answer = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error:")
+    assert "No space left" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert "ignored" not in answer.stderr
