@@ -44,12 +44,9 @@ class VersionRecord:
     def as_json(self) -> dict[str, Any]:
         """Return the record without its empty fields."""
         which = {"library_id": self.library_id, "version": self.version, "content_sha256": self.content_sha256}
-        told = (self.sort_as, self.refuse_other, self.source, self.library, self.details)
-        more = zip(_MAY_BE_EMPTY, told, strict=True) if any(told) else ()
-        return {**which, "stored_at": self.stored_at, **{name: value for name, value in more if value}}
-
-
-_MAY_BE_EMPTY = ("sort_as", "refuse_other", "source", "library", "details")
+        said = {"sort_as": self.sort_as, "refuse_other": self.refuse_other, "source": self.source}
+        told = {**said, "library": self.library, "details": self.details}
+        return {**which, "stored_at": self.stored_at, **{name: value for name, value in told.items() if value}}
 
 
 @dataclass(frozen=True, slots=True)

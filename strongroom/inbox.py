@@ -179,11 +179,7 @@ class InboxFile:
         return manifest
 
     def open(self, document: StagedDocument) -> BinaryIO:
-        """Return a reader of the document's bytes as staged. Up to 1 MiB is read at once: a buffer takes as much.
-
-        Raises:
-            OSError: the operating system refused.
-        """
+        """Return a reader of the document's bytes as staged. Up to 1 MiB is read at once: a buffer takes as much."""
         if document.length <= PIECE_BYTES:
             return io.BytesIO(self.read(document))
         return io.BufferedReader(Extent(self._descriptor, document.offset, document.length), PIECE_BYTES)
