@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -83,12 +83,20 @@ def stored_bytes(connection: Connection, contents: Collection[str]) -> int:
 
 
 def erase_rows(connection: Connection, library_id: str, version: str | None) -> None:
-    """Delete the rows of a library or a version, its pins, labels and part of the audit trail. In the caller's transaction."""
+    """Delete the rows of a library or a version, its pins and labels. In the caller's transaction."""
     for table in (_VERSION, _REMOVED, _PIN, _LABEL):
         mine = [table.c.library_id == library_id, *([] if version is None else [table.c.version == version])]
         connection.execute(delete(table).where(*mine))
-    mine = [_AUDIT.c.library_id == library_id, _AUDIT.c.action.not_in(_KEPT)]
-    connection.execute(delete(_AUDIT).where(*mine, *([] if version is None else [_AUDIT.c.version == version])))
+
+
+def erase_trail(connection: Connection, names: Collection[str], doomed: Callable[[str, str, datetime], bool]) -> None:
+    """Delete what the audit trail says under one of these names, where that is so of name, version and time."""
+    columns = (_AUDIT.c.audit_id, _AUDIT.c.library_id, _AUDIT.c.version, _AUDIT.c.at)
+    for part in in_parts(sorted(names)):
+        query = select(*columns).where(_AUDIT.c.library_id.in_(part), _AUDIT.c.action.not_in(_KEPT))
+        ids = [row[0] for row in connection.execute(query).all() if doomed(row[1], row[2], row[3])]
+        for some in in_parts(ids):
+            connection.execute(delete(_AUDIT).where(_AUDIT.c.audit_id.in_(some)))
 
 
 def is_held(connection: Connection, library_id: str, version: str | None) -> bool:

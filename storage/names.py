@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
 from models.mending import library_holders
 from models.names import AliasRow, is_library, last_change, list_aliases, put_alias, real_name, rename_library
-from storage.events import Aliased, Renamed, Unaliased
+from storage.events import Aliased, Erased, Renamed, Unaliased, read_events
 from storage.index import VersionRecord
 from storage.intake import tree_path
+from storage.naming import Names
 from storage.paths import check_identifier
 from storage.recorded import find_records
 from storage.trail import Actor, Archive, behind, record_events
@@ -41,7 +43,7 @@ def rename(archive: Archive, old: str, new: str, actor: Actor) -> Renaming:
     Raises:
         NotFound: there is no such library.
         InvalidIdentifier: the new id cannot be one.
-        InvalidRequest: a library is called so, or it is another one's alias.
+        InvalidRequest: a library is or was called so, or it is another one's alias.
         CatalogueBusy: others stored into it meanwhile, again and again.
     """
     check_identifier(new, "library id")
@@ -66,6 +68,8 @@ def _rename(
     meant = real_name(connection, new)
     if is_library(connection, new) or meant not in {new, library_id}:
         raise InvalidRequest(f"{new} is taken: it means {meant}.", _TAKEN)
+    if _was_another(archive, new, library_id):
+        raise InvalidRequest(f"{new} was another library, which was renamed or erased.", _FORMER)
     at = behind(archive.clock(), last_change(connection, library_id))
     # The records, too, since whoever rewrites an index keeps of it what the catalogue knows: that is the new id.
     record_events(archive.folder.journal, connection, [Renamed(library_id, new, at, actor.by, actor.why), *records])
@@ -118,7 +122,16 @@ def aliases(archive: Archive, library_id: str | None = None) -> list[AliasRow]:
         return list_aliases(connection, None if library_id is None else real_name(connection, library_id))
 
 
+_FORMER = "Choose another name: what the disk tells of that one is older, and could not be told from this library's."
 _TAKEN = "Choose another name. Two libraries cannot become one; `strongroom alias NAME --remove` frees an alias."
+
+
+def _was_another(archive: Archive, name: str, library_id: str) -> bool:
+    """Whether a name was another library's own: by the times alone, a rebuild could not tell the two apart."""
+    events = [one for one in read_events(archive.folder.journal) if isinstance(one, Renamed | Erased | Aliased | Unaliased)]
+    names = Names(events)
+    own = [one for one in events if isinstance(one, Renamed | Erased) and one.library_id == name]
+    return any(names.today(name, one.at - timedelta(microseconds=1)) != library_id for one in own)
 
 
 def _library(connection: Connection, name: str) -> str:

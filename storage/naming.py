@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from models.names import AliasRow
 from storage.events import Aliased, Erased, Event, Exported, Imported, Naming, Renamed, Unaliased, Void
 from storage.index import VersionRecord
+
+_MOMENT = timedelta(microseconds=1)
 
 
 class Names:
@@ -36,6 +38,12 @@ class Names:
             elif one.alias == library_id and one.at <= at:
                 current = one.library_id if isinstance(one, Aliased) else library_id
         return current
+
+    def ever(self, library_id: str) -> set[str]:
+        """Return everything that a library was ever called."""
+        renamed = (one for one in self._told if isinstance(one, Renamed))
+        former = {one.library_id for one in renamed if self.today(one.library_id, one.at - _MOMENT) == library_id}
+        return {library_id, *former}
 
     def aliases(self) -> list[AliasRow]:
         """Return the names that mean a library now and are no library's own."""

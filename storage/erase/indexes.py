@@ -63,7 +63,7 @@ def forget_records(archive: Archive, note: Note, names: Names) -> None:
         DiskFull, TransientIO, PermissionRefused: the operating system refused; calling again goes on.
     """
     folder = archive.folder
-    words = [name.encode() for name in _spelled(note)]
+    words = [orjson.dumps(name) for library_id, _ in note.targets for name in names.ever(library_id)]
     for path in _indexes(folder):
         data = path.read_bytes() if path.exists() else b""
         if not any(word in data for word in words):
@@ -76,11 +76,6 @@ def forget_records(archive: Archive, note: Note, names: Names) -> None:
                 replace_index(folder.tmp / f"{secrets.token_hex(16)}.index", path, told)
             with archive.database.write("erase") as connection:
                 note_change(connection, [index.segment_sha256], "changed")
-
-
-def _spelled(note: Note) -> Iterator[str]:
-    """Yield the names as JSON spells them."""
-    yield from (orjson.dumps(name).decode() for name in {*note.names, *(library for library, _ in note.targets)})
 
 
 def _is_doomed(record: VersionRecord, note: Note, names: Names) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from models.erasing import (
     doomed_revisions,
     erase_rows,
+    erase_trail,
     forget_digests,
     is_empty_without,
     referring_places,
@@ -213,6 +214,8 @@ class Erasure:
     def _forget(self, note: Note) -> None:
         """Have journal and catalogue know nothing of it any more but that it was erased."""
         folder, database = self.archive.folder, self.archive.database
+        names = self._names()
+        ever = {name for library_id, _ in note.targets for name in names.ever(library_id)}
         told = {library_id: self._left(library_id, note) for library_id, _ in note.targets}
         with database.write("erase") as connection:
             rows = [one for library_id, version in note.targets for one in doomed_revisions(connection, library_id, version)]
@@ -227,6 +230,7 @@ class Erasure:
                 empty = is_empty_without(connection, library_id, version)
                 erase_rows(connection, library_id, version)
                 settle_erased(connection, library_id, None if empty else told[library_id])
+            erase_trail(connection, ever, lambda name, version, at: note.hits(names.today(name, at), version or None))
             counts = [erased(target, rows, note) for target in note.targets]
             record_events(folder.journal, connection, [*events, *counts])
             for one in events:

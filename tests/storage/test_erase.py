@@ -25,7 +25,7 @@ from storage.erase.holders import Holding
 from storage.erase.plan import find_targets
 from storage.erase.run import Done, Erasure
 from storage.index import read_index
-from storage.names import rename
+from storage.names import rename, unalias
 from storage.policies import parse_policies
 from storage.reconcile import Scene, reconcile
 from storage.removal import Removal
@@ -371,8 +371,14 @@ def test_the_proof_can_fail(filled: Engine) -> None:
     assert [one.proof.left for one in erasure(filled).resume()] == [()]
 
 
-def test_no_index_tells_of_it(filled: Engine) -> None:
+def test_no_index_tells_of_it_though_its_former_name_is_free(filled: Engine) -> None:
+    unalias(filled.archive, FORMER, ADA)
+    filled.store([document(FORMER, "9.0", body(n=90))])
     erase(filled)
+    assert filled.read(FORMER, "9.0") == body(n=90)
+    with filled.database.read() as connection:
+        assert {one.action for one in list_audit(connection, FORMER)} == {"renamed"}
+    erase(filled, library=FORMER)
     told = [one for path in filled.folder.segments.glob("??/*.index") for one in read_index(path).versions]
     assert {one.library_id for one in told} == {OTHER}
     lines = [orjson.loads(line[17:]) for line in filled.folder.journal.read_bytes().splitlines()]

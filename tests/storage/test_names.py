@@ -146,6 +146,14 @@ def test_what_cannot_be_a_new_name_is_refused_and_nothing_is_written(prepared: E
     assert list(read_journal(prepared.folder.journal)) == journal
 
 
+def test_a_name_that_was_another_library_is_not_given_again(prepared: Engine) -> None:
+    both(prepared)
+    unalias(prepared.archive, OLD, ADA)
+    with pytest.raises(InvalidRequest, match="was another library"):
+        rename(prepared.archive, "/other/one", OLD, ADA)
+    assert both(prepared, NEW, OLD).changed
+
+
 def test_a_rebuild_and_the_stand_alone_reader_tell_the_same(prepared: Engine) -> None:
     both(prepared)
     alias(prepared.archive, "/short", OLD, ADA)
