@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from faults import cost, damage, frozen, history, kill, outage, slots, states, storm
+from faults import cost, damage, frozen, history, kill, outage, slots, space, states, storm
 from faults.rows import Row, print_rows
 from faults.sizes import LONG, SHORT, Sizes
 from faults.tell import Tell, teller
@@ -25,6 +25,7 @@ SCENARIOS: dict[str, Callable[[Sizes, int, Tell], list[Row]]] = {
     "ledger": cost.run,
     "history": history.run,
     "damage": damage.run,
+    "space": space.run,
     "states": states.run,
 }
 
@@ -43,6 +44,7 @@ def main() -> None:
     options.add_argument("--slots", type=int, help="simulated slots")
     options.add_argument("--history", type=int, help="rows of the job history")
     options.add_argument("--steps", type=int, help="steps of the state machines")
+    options.add_argument("--rounds", type=int, help="how often a small disk is full and free again")
     options.add_argument("--keep", action="store_true", default=None, help="leave the data folders, to be looked at")
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()

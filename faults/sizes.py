@@ -45,6 +45,8 @@ class Sizes:
     """The most that a question about it may take (p95). A short run goes on beside others, and shows that all of it works."""
     steps: int = 200_000
     """Steps of the state machines, of all together."""
+    rounds: int = 50
+    """How often a small disk is full and free again."""
     keep: bool = False
     """Leave the data folders, to be looked at."""
 
@@ -62,6 +64,7 @@ SHORT = Sizes(
     away_s=2.0,
     burst=80,
     slots=60,
+    rounds=1,
     cost_jobs=200,
     cost_runs=1,
     cost_least=0.2,

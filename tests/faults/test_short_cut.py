@@ -16,7 +16,7 @@ from workers.processes import death_bond
 
 pytestmark = pytest.mark.slow
 
-_WAITING = ("storm", "frozen", "outage")
+_WAITING = ("storm", "frozen", "outage", "space")
 
 Runs = dict[str, "subprocess.Popen[bytes]"]
 
