@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from config.settings import Settings
+from storage.backup.source import BackupSource
 from storage.documents import Limits
 from storage.engine import Engine, Options
+from storage.layout import DataFolder
 from storage.policies import parse_policies
 from storage.quotas import parse_quotas
+from storage.sources import Fetches
 from storage.watermarks import Watermarks
+from workers.backups import backup_place
 
 
 def watermarks_of(settings: Settings) -> Watermarks:
@@ -26,6 +30,7 @@ def make_engine(settings: Settings) -> Engine:
         reserve_bytes=settings.reserve_bytes,
         quotas=parse_quotas(settings.quotas),
         watermarks=watermarks_of(settings),
+        fetches=Fetches(BackupSource(DataFolder(settings.data_dir), settings.catalogue_url, backup_place(settings))),
     )
     return Engine(settings.data_dir, options)
 

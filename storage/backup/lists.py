@@ -70,14 +70,14 @@ def add_item(packs: PackWriter, key: str, data: bytes) -> None:
     packs.add(key, packed, hashlib.sha256(packed).hexdigest())
 
 
-def read_item(repository: Repository, ref: Ref) -> list[Any]:  # JSON values, one a line
-    """Return the lines that ``add_item`` wrote.
+def read_item(repository: Repository, ref: Ref, with_: bytes = b"") -> list[Any]:  # JSON values, one a line
+    """Return the lines that ``add_item`` wrote; only those in which these bytes stand, if some are given.
 
     Raises:
         BackupDamaged: the pack is missing or damaged.
     """
     try:
-        return [orjson.loads(line) for line in zstd.decompress(repository.item(ref)).splitlines()]
+        return [orjson.loads(line) for line in zstd.decompress(repository.item(ref)).splitlines() if with_ in line]
     except (ValueError, zstd.ZstdError) as error:
         raise BackupDamaged(f"The pack {ref.pack} holds no list: {error}.", None, {"pack": ref.pack}) from error
 
@@ -99,6 +99,22 @@ def read_lists(repository: Repository, parts: Sequence[Part]) -> dict[str, Entry
                     entries.pop(one.name, None)
                     entries[one.name] = one
     return entries
+
+
+def find_entry(repository: Repository, parts: Sequence[Part], segment_sha256: str) -> Entry | None:
+    """Return the entry of one segment, if a backup has it. Reads the list from its end, and keeps nothing of it in memory.
+
+    Raises:
+        BackupDamaged: as ``read_lists``.
+    """
+    for part in reversed(parts):
+        for ref in reversed(part.refs):
+            for line in reversed(read_item(repository, ref, segment_sha256.encode())):
+                if line.get("gone") == segment_sha256:
+                    return None
+                if line.get("segment") == segment_sha256:
+                    return _entry(line)
+    return None
 
 
 def _line(one: Entry) -> bytes:
