@@ -63,6 +63,7 @@ SCHEDULED = (
     Scheduled("retention", "cleanup", "strongroom.cleanup", arguments=lambda settings: {"policies": settings.retention}),
     Scheduled("sweep", "sweep", "strongroom.sweep", arguments=lambda settings: {"grace_hours": settings.grace_hours}),
     Scheduled("backup", "backup", "strongroom.backup"),
+    Scheduled("drill", "drill", "strongroom.drill", arguments=lambda settings: {"max_age_hours": settings.backup_max_age_hours}),
     Scheduled("compress", "compress", "strongroom.compress", arguments=lambda settings: {"newest": settings.compress_newest}),
 )
 """One row a schedule. Each has a setting ``STRONGROOM_SCHEDULE_{NAME}`` in config/settings.py."""

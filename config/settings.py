@@ -127,6 +127,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Hours after which it is an alarm that no good backup has begun; 0: never. A day, and time to be late.",
     )
+    schedule_drill: CronExpression = Field(
+        "30 5 * * 0", description="When backups are restored into scratch space and compared, as a cron expression; empty: never."
+    )
+    drill_max_age_days: int = Field(
+        8, ge=0, description="Days after which it is an alarm that no drill was made; 0: never. A week, and time to be late."
+    )
     backup_s3_endpoint: str | None = Field(
         None, description="The address of the object store, such as https://s3.example.org; unset: AWS's own of the region."
     )

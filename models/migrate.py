@@ -51,6 +51,11 @@ def check_revision(database: Database) -> None:
     raise _too_new(present)
 
 
+def is_known(revision: str) -> bool:
+    """Whether this release has such a migration: a catalogue of that revision can be brought to this release."""
+    return revision.isalnum() and any((Path(__file__).parent / "migrations" / "versions").glob(f"m{revision}_*.py"))
+
+
 def _too_new(present: str | None) -> DataFolderError:
     return DataFolderError(
         f"The catalogue is of revision {present}, which this release does not know.",

@@ -66,6 +66,8 @@ _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
     ("payload_missing", "harm", "a job waits whose payload is gone", "strongroom jobs --state queued"),
     ("canary_missed", "loss", "a sweep did not report damage that was planted for it: its word is worth nothing", _SWEEP),
     ("backup_late", "loss", "no good backup was begun for longer than is allowed", "strongroom backup create --wait"),
+    ("drill_failed", "loss", "a backup was not what it promised when it was restored", "strongroom backup drill --wait"),
+    ("drill_late", "harm", "backups are taken, and nobody proves that they can be restored", "strongroom backup drill --wait"),
     ("alerts_failed", "harm", "a message about what is wrong, or the daily test, did not arrive", "strongroom notify test"),
     ("space_low", "harm", "the disk of the data folder fills up", _CLEAR),
     ("space_critical", "harm", "the disk of the data folder is nearly full: jobs wait for space, or soon will", _CLEAR),

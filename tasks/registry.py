@@ -22,6 +22,7 @@ from strongroom.routes import STORE_TASK
 from tasks.backup import BACKUP, BACKUP_VERIFY
 from tasks.cleanup import CLEANUP, SWEEP
 from tasks.compress import COMPRESS
+from tasks.drill import DRILL
 from tasks.jobs import Kind, run_job
 from tasks.prune import PRUNE
 from tasks.reconcile import send_waiting
@@ -44,7 +45,7 @@ _OPTIONS: dict[str, Any] = {  # Celery's task options: of many types
 }
 """Late acknowledgement: a message leaves the broker when the ledger knows how its job ended, not before."""
 
-KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP, COMPRESS, BACKUP, BACKUP_VERIFY)
+KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP, COMPRESS, BACKUP, BACKUP_VERIFY, DRILL)
 """Every kind of job but a store."""
 
 PAUSE_S = 1.0

@@ -24,6 +24,7 @@ COMPRESS_TASK = "strongroom.compress"
 SCRUB_TASK = "strongroom.scrub"
 BACKUP_TASK = "strongroom.backup"
 BACKUP_VERIFY_TASK = "strongroom.backup_verify"
+DRILL_TASK = "strongroom.drill"
 """The tasks that nobody outside sends."""
 
 TASKS = MappingProxyType(
@@ -37,6 +38,7 @@ TASKS = MappingProxyType(
         "compress": COMPRESS_TASK,
         "backup": BACKUP_TASK,
         "backup_verify": BACKUP_VERIFY_TASK,
+        "drill": DRILL_TASK,
     }
 )
 QUEUES = MappingProxyType({kind: SHORT_QUEUE if kind == "store" else LONG_QUEUE for kind in TASKS})

@@ -16,6 +16,7 @@ import structlog
 from config.settings import Settings
 from models.alarms import last_good_backup
 from models.database import Database
+from models.drills import last_drills
 from models.findings import Observation, OpenFinding, open_findings
 from storage.findings import keep_findings
 from storage.kinds import kind_of
@@ -24,6 +25,7 @@ from strongroom.errors import StorageError
 from strongroom.locks import locked_if_free
 from workers.alarm_state import AlarmState, keep_alarms, load_alarms
 from workers.alerts import AlertKind, Alerts
+from workers.drills import DRILLS, observe_drills
 from workers.why import span
 
 log = structlog.get_logger()
@@ -96,9 +98,11 @@ class Watchman:
     def _look(self, database: Database, state: AlarmState, now: datetime) -> AlarmState:
         with database.read() as connection:
             last, lasting = last_good_backup(connection), open_findings(connection)
+            drills = last_drills(connection)
         if is_test_due(state, self._alerts, now):
             state = try_alerts(self._alerts, state, last, lasting, now)
         observed = observe(state, last, self._settings.backup_max_age_hours, self._alerts, now)
+        observed += observe_drills(drills, last, state.watching_since, self._settings.drill_max_age_days, now)
         self._keep(database, observed, lasting, now)
         state = replace(state, wrong={one.code: one.message for one in observed})
         with database.read() as connection:
@@ -129,7 +133,7 @@ def alerts_of(settings: Settings) -> Alerts:
     return Alerts(said.split(), settings.data_dir)
 
 
-_OWN = frozenset({"backup_late", "alerts_failed"})
+_OWN = frozenset({"backup_late", "alerts_failed", *DRILLS})
 
 
 def observe(state: AlarmState, last: datetime | None, hours: int, alerts: Alerts, now: datetime) -> list[Observation]:

@@ -9,8 +9,10 @@ from sqlalchemy import Connection
 
 from config.settings import Settings
 from models.alarms import last_good_backup
+from models.drills import DrillRow, last_drills
 from workers.alarm import TESTED_WITHIN, alerts_of, is_late
 from workers.alarm_state import AlarmState, load_alarms
+from workers.drills import Verdict, standing
 
 UNSEEN = timedelta(minutes=3)
 """A watchman who has not looked for so long does not."""
@@ -27,6 +29,9 @@ class AlarmFacts:
     services: int
     """How many services people are told by."""
     state: AlarmState
+    drill: DrillRow | None = None
+    """The last drill."""
+    drill_verdict: Verdict = "never"
 
     @property
     def tested_at(self) -> datetime | None:
@@ -52,4 +57,6 @@ def view_alarms(connection: Connection, settings: Settings, now: datetime) -> Al
     state = load_alarms(settings.data_dir)
     last = last_good_backup(connection)
     late = is_late(last, state.watching_since, settings.backup_max_age_hours, now)
-    return AlarmFacts(now, last, late, len(urls), state.of(urls))
+    drill = next(iter(last_drills(connection)), None)
+    verdict = standing(drill, settings.drill_max_age_days, now)
+    return AlarmFacts(now, last, late, len(urls), state.of(urls), drill, verdict)

@@ -30,6 +30,18 @@ def check_backups(facts: AlarmFacts) -> Check:
     return Check("backups", "fine" if last else "note", told)
 
 
+def check_drills(facts: AlarmFacts) -> Check:
+    """Look whether backups were proven lately by restoring them."""
+    last = facts.drill
+    if last is None:
+        return Check("drills", "note", "No backup was proven yet by restoring it.", "strongroom backup drill --wait")
+    told = f"{facts.drill_verdict}: the last one was made {span(facts.now - last.at)} ago, and found {last.verdict}"
+    if facts.drill_verdict != "fresh":
+        problems = "; ".join(map(str, last.details.get("problems", [])[:3]))
+        return Check("drills", "trouble", f"{told}. {problems}".strip(), "strongroom backup drill --wait")
+    return Check("drills", "fine", f"{told}; restored in {last.rto_s:.1f} s")
+
+
 def check_alerts(facts: AlarmFacts) -> Check:
     """Look whether people would be told."""
     if not facts.services:

@@ -21,7 +21,7 @@ from storage.switch import refuse_without_catalogue
 from strongroom.errors import BrokerUnavailable, StorageError
 from workers.alarm_view import AlarmFacts, view_alarms
 from workers.broker import broker_url_of, masked, ping
-from workers.checkup import Check, check_alerts, check_backups
+from workers.checkup import Check, check_alerts, check_backups, check_drills
 from workers.roster import looked_at
 from workers.schedule_view import view_schedules
 from workers.schedules import plans
@@ -52,6 +52,7 @@ def examine(settings: Settings, database: Database, now: datetime) -> Iterator[C
         ("quotas", lambda: Check("quotas", *judge_quotas(settings, database))),
         ("coverage", lambda: _coverage(database, now, timedelta(days=settings.coverage_days))),
         ("backups", lambda: check_backups(_alarms(settings, database, now))),
+        ("drills", lambda: check_drills(_alarms(settings, database, now))),
         ("alerts", lambda: check_alerts(_alarms(settings, database, now))),
     ]
     for name, look in looks:

@@ -9,7 +9,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from models.migrate import HEAD
 from storage.layout import FORMAT
+from workers.alarm_view import AlarmFacts
 from workers.broker import UNACKED
+from workers.drills import VERDICTS
 from workers.scene import Scene
 
 Group = Callable[[Scene], Iterator[Metric]]
@@ -102,12 +104,28 @@ def alarms(scene: Scene) -> Iterator[Metric]:
         ("alerts_arrive", "Whether the last message arrived at all of them, and not too long ago.", facts.arrive),
     ):
         yield GaugeMetricFamily(f"strongroom_{name}", told, value)
+    yield from _drill(facts)
     for name, told, time in (
         ("last_good_backup", "When the last good backup began.", facts.last_backup_at),
         ("alerts_tested", "When something was last sent to all services that people are told by.", facts.tested_at),
     ):
         if time is not None:
             yield GaugeMetricFamily(f"strongroom_{name}_timestamp_seconds", told, time.timestamp())
+
+
+def _drill(facts: AlarmFacts) -> Iterator[Metric]:
+    """Yield whether backups are proven, and how long the last restore took."""
+    family = GaugeMetricFamily("strongroom_drill_verdict", "How it stands with drills: one of these is 1.", labels=("verdict",))
+    for verdict in VERDICTS:
+        family.add_metric((verdict,), facts.drill_verdict == verdict)
+    yield family
+    if facts.drill is not None:
+        for name, told, value in (
+            ("rto_seconds", "How long the last drill took until a document could be read.", facts.drill.rto_s),
+            ("rpo_seconds", "How old the newest backup was at the last drill.", facts.drill.rpo_s),
+            ("last_timestamp_seconds", "When the last drill began.", facts.drill.at.timestamp()),
+        ):
+            yield GaugeMetricFamily(f"strongroom_drill_{name}", told, value)
 
 
 def space(scene: Scene) -> Iterator[Metric]:

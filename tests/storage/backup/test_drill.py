@@ -1,0 +1,234 @@
+"""The drill: what is well is fresh, and each fault that is planted turns it red."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from models.drills import last_drills
+from storage.backup.drill import SCRATCH, Drilled, RunDrill, scratch_space
+from storage.backup.manifest import backup_ids, read_manifest, write_manifest
+from storage.backup.place import Place
+from storage.backup.proof import differences_when_rebuilt
+from storage.backup.repository import Repository, pack_path
+from storage.backup.seal import make_key
+from storage.engine import Engine
+from storage.trail import Actor
+from storage.versions import pin
+from strongroom import durable
+from strongroom.errors import DiskFull
+from tests.support.archive import body, document, large_body
+from tests.support.backups import NOW, SMALL, back_up, repository_at, restored
+from tests.support.crash import die_at, steps_of
+from tests.support.faults import faults
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def repository(scratch: Path) -> Repository:
+    return repository_at(scratch / "backups")
+
+
+@pytest.fixture
+def place(scratch: Path) -> Place:
+    return Place(str(scratch / "backups"))
+
+
+@pytest.fixture
+def taken(engine: Engine, repository: Repository) -> Engine:
+    """Two backups: the older one of three documents, the newest of four."""
+    engine.store([document("/a", "1.0", body(n=1)), document("/large", "1.0", large_body(3 * SMALL))])
+    engine.store([document("/copy", "1.0", body(n=1))])
+    back_up(engine, repository)
+    engine.store([document("/b", "1.0", body(n=2))])
+    pin(engine.archive, "/a", "1.0", Actor("person:test", "kept for the drill"))
+    back_up(engine, repository)
+    return engine
+
+
+def drill(engine: Engine, place: Place, **options: object) -> Drilled:
+    found = RunDrill(engine, place, **{"max_age": DAY, **options}).run()  # type: ignore[arg-type]  # each test knows its own
+    assert not list(engine.folder.tmp.glob(f"*{SCRATCH}"))
+    return found
+
+
+def test_the_newest_and_an_older_backup_are_restored_read_and_compared(taken: Engine, place: Place) -> None:
+    found = drill(taken, place)
+    assert (found.verdict, found.problems) == ("fresh", ())
+    assert [(one.documents, one.checked) for one in found.proofs] == [(4, 4), (3, 3)]
+    assert found.backup_id == found.proofs[0].backup_id > found.proofs[1].backup_id
+    assert 0 < found.rto_s < 60
+    assert 0 <= found.rpo_s < 60
+    with taken.database.read() as connection:
+        [row] = last_drills(connection, 10)
+    assert (row.drill_id, row.verdict, row.rto_s, row.checked) == (found.drill_id, "fresh", found.rto_s, 7)
+    assert [one["checked"] for one in row.details["backups"]] == [4, 3]
+
+
+def test_of_many_documents_so_many_are_read_by_lot(taken: Engine, place: Place) -> None:
+    found = drill(taken, place, read_at_most=0)
+    assert (found.checked, found.verdict) == (0, "fresh")
+
+
+def test_without_any_backup_the_verdict_is_never(engine: Engine, place: Place) -> None:
+    assert drill(engine, place).verdict == "never"
+
+
+def test_backups_that_were_taken_and_are_gone_are_no_never(taken: Engine, place: Place, scratch: Path) -> None:
+    shutil.rmtree(scratch / "backups")
+    found = drill(taken, place)
+    assert found.verdict == "failed"
+    assert "not in" in found.problems[0]
+
+
+def test_a_schedule_that_stopped_makes_it_stale(taken: Engine, place: Place) -> None:
+    found = drill(taken, place, clock=lambda: datetime.now(UTC) + 2 * DAY)
+    assert (found.verdict, found.problems) == ("stale", ())
+    assert found.rpo_s > DAY.total_seconds()
+
+
+def newest_pack(repository: Repository) -> Path:
+    newest, older = (read_manifest(repository, one) for one in reversed(backup_ids(repository)))
+    new = sorted(newest.packs.keys() - older.packs.keys())
+    return Path(repository.target.root) / pack_path(new[0])  # type: ignore[attr-defined]  # it is a folder
+
+
+def remove_pack(repository: Repository) -> None:
+    newest_pack(repository).unlink()
+
+
+def flip_byte(repository: Repository) -> None:
+    path = newest_pack(repository)
+    whole = path.read_bytes()
+    at = len(whole) // 2
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+
+
+def cut_manifest(repository: Repository, number: int = -1) -> None:
+    path = repository.target.root / "backups" / f"{backup_ids(repository)[number]}.json"  # type: ignore[attr-defined]  # as above
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def cut_older_manifest(repository: Repository) -> None:
+    cut_manifest(repository, 0)
+
+
+def rewrite(repository: Repository, **changed: object) -> None:
+    newest = read_manifest(repository, backup_ids(repository)[-1])
+    repository.target.remove(f"backups/{newest.backup_id}.json")
+    write_manifest(repository, replace(newest, **changed))  # type: ignore[arg-type]  # each caller knows its own
+
+
+def old_schema(repository: Repository) -> None:
+    rewrite(repository, schema="0000")
+
+
+def old_format(repository: Repository) -> None:
+    rewrite(repository, format=0)
+
+
+def newer_format(repository: Repository) -> None:
+    path = repository.target.root / "strongroom-backup.json"  # type: ignore[attr-defined]  # as above
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+
+
+def promised_more(repository: Repository) -> None:
+    newest = read_manifest(repository, backup_ids(repository)[-1])
+    rewrite(repository, counts=replace(newest.counts, documents=5))
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (remove_pack, "missing"),
+        (flip_byte, "The pack"),
+        (cut_manifest, "manifest"),
+        (cut_older_manifest, "manifest"),
+        (old_schema, "0000"),
+        (old_format, "format 0"),
+        (newer_format, "format 99"),
+        (promised_more, "there were 5"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_a_planted_fault_turns_it_red(
+    taken: Engine, place: Place, repository: Repository, fault: Callable[[Repository], None], said: str
+) -> None:
+    fault(repository)
+    found = drill(taken, place)
+    assert found.verdict == "failed"
+    assert any(said in one for one in found.problems), found.problems
+
+
+def test_another_key_turns_it_red(engine: Engine, scratch: Path) -> None:
+    right, wrong = scratch / "right.key", scratch / "wrong.key"
+    for path in (right, wrong):
+        make_key(path, datetime.now(UTC))
+    place = Place(str(scratch / "sealed"), right)
+    engine.store([document("/a", "1.0", body(n=1))])
+    back_up(engine, place.make(datetime.now(UTC)))
+    assert drill(engine, place).verdict == "fresh"
+    for other in (wrong, None, scratch / "nowhere.key"):
+        found = drill(engine, replace(place, key_file=other))
+        assert found.verdict == "failed"
+        assert "key" in found.problems[0]
+
+
+def test_a_revision_that_the_backup_lacks_turns_it_red(taken: Engine, place: Place) -> None:
+    with taken.database.write() as connection:
+        connection.execute(text("UPDATE version SET created_at = '2020-01-01 00:00:00.000000' WHERE library_id = '/b'"))
+    found = drill(taken, place)
+    assert found.verdict == "failed"
+    assert "1 revisions" in found.problems[0]
+
+
+def test_a_disk_that_does_not_tell_what_the_catalogue_knows_is_found(
+    taken: Engine, repository: Repository, scratch: Path
+) -> None:
+    restored(repository, scratch / "to")
+    assert list(differences_when_rebuilt(scratch / "to", NOW)) == []
+    next((scratch / "to" / "segments").glob("??/*.index")).unlink()
+    assert any("made anew differs" in one for one in differences_when_rebuilt(scratch / "to", NOW))
+
+
+def test_what_a_killed_drill_left_is_removed_by_the_next(taken: Engine, place: Place) -> None:
+    taken.close()
+    root = taken.folder.root
+
+    def work() -> None:
+        with Engine(root).open() as engine:
+            RunDrill(engine, place).run()
+
+    steps = steps_of(work)
+    at = max(number for number, step in enumerate(steps, 1) if step == "restore: rename")
+    die_at(at, work)
+    left = list((root / "tmp").glob(f"*{SCRATCH}"))
+    assert len(left) == 1
+    with Engine(root).open() as engine:
+        assert drill(engine, place).verdict == "fresh"
+
+
+def test_two_drills_at_once_leave_each_other_alone(engine: Engine) -> None:
+    with scratch_space(engine.folder) as first:
+        durable.make_folder(first, "test")
+        with scratch_space(engine.folder) as second:
+            assert first != second
+        assert first.exists()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(taken: Engine, place: Place) -> None:
+    with faults(60, errno.ENOSPC) as injected, pytest.raises(DiskFull):
+        RunDrill(taken, place).run()
+    assert injected.fired
+    assert not list(taken.folder.tmp.glob(f"*{SCRATCH}"))
+    with taken.database.read() as connection:
+        assert last_drills(connection) == []
