@@ -172,11 +172,12 @@ class RemovedRow:
     by: str
     why: str
     plan_id: str
+    content_sha256: str
 
 
 def removed_rows(connection: Connection) -> list[RemovedRow]:
     """Return every removal that the catalogue knows of."""
-    names = ("library_id", "version", "created_at", "revision", "removed_at", "removed_by", "why", "plan_id")
+    names = ("library_id", "version", "created_at", "revision", "removed_at", "removed_by", "why", "plan_id", "content_sha256")
     return [RemovedRow(*row) for row in connection.execute(select(*(_REMOVED.c[name] for name in names)))]
 
 

@@ -40,10 +40,11 @@ class Gone:
     removed_by: str
     why: str
     plan_id: str
+    content_sha256: str
 
 
 _GONE = [_REMOVED.c[name] for name in ("version_id", "library_id", "version", "revision", "created_at")]
-_GONE += [_REMOVED.c[name] for name in ("removed_at", "removed_by", "why", "plan_id")]
+_GONE += [_REMOVED.c[name] for name in ("removed_at", "removed_by", "why", "plan_id", "content_sha256")]
 
 
 def remove_revisions(connection: Connection, going: Sequence[Going], at: datetime, by: str, plan_id: str) -> list[Gone]:

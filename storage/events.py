@@ -24,7 +24,10 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The revision with the number ``revision``, stored at ``stored_at``, is removed; by a plan, if ``plan_id`` names one."""
+    """The revision with the number ``revision``, stored at ``stored_at``, is removed; by a plan, if ``plan_id`` names one.
+
+    ``content_sha256`` is what it held; empty in entries of releases that did not tell.
+    """
 
     key: ClassVar[str] = "removed"
     library_id: str
@@ -35,6 +38,7 @@ class Removed:
     by: str
     why: str = ""
     plan_id: str = ""
+    content_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

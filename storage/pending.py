@@ -79,7 +79,8 @@ def as_restored(one: RevisionRow | Gone, at: datetime, by: str, why: str = "", p
 
 def as_removed(one: Gone, at: datetime) -> Removed:
     """Return the journal's word for a revision that is removed."""
-    return Removed(one.library_id, one.version, one.stored_at, one.revision, at, one.removed_by, one.why, one.plan_id)
+    told = (one.removed_by, one.why, one.plan_id, one.content_sha256)
+    return Removed(one.library_id, one.version, one.stored_at, one.revision, at, *told)
 
 
 def _write(folder: DataFolder, told: dict[str, object]) -> None:

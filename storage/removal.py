@@ -127,8 +127,8 @@ class Removal:
         at = max([act.now, *(one.stored_at + MOMENT for one in known)])
         with noted(self._folder, self._database, going, at):
             planned = [
-                Gone(one.version_id, one.library_id, one.version, one.revision, one.stored_at, at, act.by, why, before.plan_id)
-                for one, why in ((one, going[one.version_id].why) for one in known)
+                Gone(*named, one.stored_at, at, act.by, going[one.version_id].why, before.plan_id, one.content_sha256)
+                for one, named in ((one, (one.version_id, one.library_id, one.version, one.revision)) for one in known)
             ]
             if planned:
                 append_events(self._folder.journal, [as_removed(one, at) for one in planned])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 
 from models.names import AliasRow
 from models.rows import LIBRARY_FACTS
@@ -118,7 +119,7 @@ class _Replay:
         timeline += [
             (one.stored_at, _Number(one.library_id, one.version, one.revision)) for one in events if isinstance(one, Removed)
         ]
-        timeline.sort(key=_time)
+        timeline.sort(key=itemgetter(0))
         for at, one in timeline:
             self._go_on(at, one)
         for library_id in list(self._unsettled):
@@ -175,7 +176,7 @@ class _Replay:
     def _remove(self, event: Removed | Restored) -> None:
         library = self._found.libraries.get(event.library_id)
         version = library.versions.get(event.version) if library is not None else None
-        one = version.times.get(event.stored_at) if version is not None else None
+        one = _meant(version, event) if version is not None else None
         if one is None or library is None:
             if isinstance(event, Removed):
                 self._found.lost.append(event)
@@ -213,6 +214,19 @@ class _Replay:
                 self._found.labels.pop((one.library_id, one.label), None)
 
 
+def _meant(version: _Version, event: Removed | Restored) -> Revision | None:
+    """Return the revision that an entry names by its time; where that one never held what was removed, the last one that did."""
+    named = version.times.get(event.stored_at)
+    content = event.content_sha256 if isinstance(event, Removed) else ""
+    if not content or (named is not None and named.record.content_sha256 == content):
+        return named
+    holding = (one for one in reversed(version.revisions) if one.record.content_sha256 == content and one.removed is None)
+    found = next(holding, None)
+    if found is not None:
+        version.times[event.stored_at] = found  # what restores it names it by the same time
+    return found
+
+
 def _announce(library: Library, one: Revision, *, anew: bool) -> None:
     """Have a library know of a new revision; ``anew``: there was no such version."""
     if not library.newest_version:
@@ -233,7 +247,3 @@ def _find_newest(library: Library) -> None:
     if newest is not None:
         library.newest, library.newest_version = newest.order, newest.record.version
         library.latest = library.held or newest.record.version
-
-
-def _time(entry: tuple[datetime, object]) -> datetime:
-    return entry[0]

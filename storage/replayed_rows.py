@@ -94,7 +94,7 @@ class ReplayedRows:
             library = self._replayed.libraries.get(event.library_id)
             if library is not None and library.versions[event.version].reserved == event.revision:
                 order = order_of(event.version)
-                record = VersionRecord(event.library_id, event.version, "", event.stored_at)
+                record = VersionRecord(event.library_id, event.version, event.content_sha256, event.stored_at)
                 nameless = Revision(event.revision, record, (order.rank, order.key, event.stored_at))
                 yield (*self._version(nameless, current=False, in_tree=False), *_removal(event), self._now)
 
