@@ -34,7 +34,8 @@ def check_drills(facts: AlarmFacts) -> Check:
     """Look whether backups were proven lately by restoring them."""
     last = facts.drill
     if last is None:
-        return Check("drills", "note", "No backup was proven yet by restoring it.", "strongroom backup drill --wait")
+        mend = "strongroom backup drill --wait" if facts.last_backup_at else ""
+        return Check("drills", "note", "no backup was proven yet by restoring it", mend)
     told = f"{facts.drill_verdict}: the last one was made {span(facts.now - last.at)} ago, and found {last.verdict}"
     if facts.drill_verdict != "fresh":
         problems = "; ".join(map(str, last.details.get("problems", [])[:3]))
