@@ -119,9 +119,10 @@ class Engine:
         """Use a data folder that is there.
 
         Raises:
-            DataFolderError: it is none, or it or its catalogue is not of this release.
+            DataFolderError: it is none, it or its catalogue is not of this release, or its catalogue is lost.
         """
         self.folder.check()
+        refuse_without_catalogue(self.folder, self.database)
         check_revision(self.database)
         return self
 

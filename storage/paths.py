@@ -33,7 +33,7 @@ def check_identifier(value: str, what: str) -> str:
     so, and whoever sends it is testing a lock.
 
     Raises:
-        InvalidIdentifier: it is empty, longer than 1,024 bytes, holds a control character (C0, DEL, C1), a lone
+        InvalidIdentifier: it is empty or blank, longer than 1,024 bytes, holds a control character (C0, DEL, C1), a lone
             surrogate or a path step, or it is a version called ``latest``.
     """
     fault = _fault(value)
@@ -98,10 +98,11 @@ def _fault(value: str) -> str | None:
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError:
         return "holds a lone surrogate"
-    if size == 0:
-        return "is empty"
+    if not value.strip():
+        return "is blank" if value else "is empty"
     if size > MAX_IDENTIFIER_BYTES:
-        return f"has {size:,} bytes, {MAX_IDENTIFIER_BYTES:,} are allowed"
+        # Not how many it has: a document's own is cut before it comes here (identity.FACT_CHARS).
+        return f"has more than the {MAX_IDENTIFIER_BYTES:,} bytes that are allowed"
     if _CONTROL.search(value):
         return "holds a control character"
     if (value[0] == "." or "/." in value) and {".", ".."} & set(value.split("/")):

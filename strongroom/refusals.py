@@ -93,7 +93,9 @@ class LimitExceeded(InvalidDocument):
     """A document past one of the limits: size, depth, keys in an object, length of a string or number."""
 
     code = "limit_exceeded"
-    default_hint = "Split the document, or raise the limit in the settings if the source is trusted."
+    default_hint = (
+        "Split the document: how deep it nests, how many keys it has and how long a text may be is fixed, and no setting."
+    )
 
 
 class DocumentTooLarge(LimitExceeded):

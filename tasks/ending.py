@@ -25,6 +25,8 @@ from tasks.services import Services
 _TOLD = 100
 """How many failed documents of one job the ledger names; the receipt names all."""
 
+_KEPT = "Its payload is kept in inbox/failed."
+
 _INNOCENT_DELAY = 4
 """A job that waits for space on the disk waits as if for its fourth attempt: up to 8 seconds."""
 
@@ -99,12 +101,25 @@ def fail(
 
 def postpone(services: Services, lease: Lease, attempts: int, error: StorageError) -> None:
     """Record that a job is to be tried again, and when; the reconciler sends it then. Nothing, when the lease was lost."""
-    counted = not isinstance(error, DiskFull | MessageTooNew | QuotaExceeded)
+    counted = _is_counted(error)
     known = {MessageTooNew: NEWER_WORKER, QuotaExceeded: LOOK_AGAIN}.get(type(error))
     due_at = datetime.now(UTC) + (known or _delay(attempts, counted=counted))
     info: Mapping[str, Any] = ErrorInfo.of(Problem.of(error)).model_dump()  # JSON
     with services.database.write("ledger") as connection:
         postpone_job(connection, lease, due_at, info, counted=counted)
+
+
+def try_again(services: Services, row: JobRow, error: StorageError, *, receipt: bool = True) -> None:
+    """Have a job tried again that failed just now, or put it into quarantine when that was its last attempt."""
+    if row.attempts < services.max_attempts or not _is_counted(error):
+        postpone(services, row.lease, row.attempts, error)
+        return
+    said = f"The job was tried {row.attempts} times and never ended. The last error: {error.message}"
+    fail(services, row.lease, type(error)(said, f"{error.hint} {_KEPT}", error.context), state="quarantined", receipt=receipt)
+
+
+def _is_counted(error: StorageError) -> bool:
+    return not isinstance(error, DiskFull | MessageTooNew | QuotaExceeded)
 
 
 def _delay(attempts: int, *, counted: bool) -> timedelta:
@@ -114,10 +129,9 @@ def _delay(attempts: int, *, counted: bool) -> timedelta:
 def worn_out(row: JobRow) -> StorageError:
     """Return what is said of a job that was tried too often."""
     tried = f"The job was tried {row.attempts - 1} times and never ended."
-    kept = "Its payload is kept in inbox/failed."
     if row.error is not None:
-        return StorageError(f"{tried} The last error: {row.error['message']}", f"{row.error['hint']} {kept}")
-    return StorageError(tried, f"It may kill its worker: look at the worker's log before you send it again. {kept}")
+        return StorageError(f"{tried} The last error: {row.error['message']}", f"{row.error['hint']} {_KEPT}")
+    return StorageError(tried, f"It may kill its worker: look at the worker's log before you send it again. {_KEPT}")
 
 
 def tell(services: Services, receipt: StoreReceipt) -> None:

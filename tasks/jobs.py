@@ -17,7 +17,7 @@ from strongroom.contracts import parse_message
 from strongroom.errors import InvalidMessage, StorageError
 from strongroom.routes import PRIORITIES, Priority
 from tasks.accepted import claim
-from tasks.ending import fail, postpone, worn_out
+from tasks.ending import fail, try_again, worn_out
 from tasks.messages import job_id_of, refuse_message
 from tasks.progress import Show, reported
 from tasks.retry import in_process
@@ -114,9 +114,9 @@ def _run(kind: Kind[M], services: Services, row: JobRow, message: M, show: Show)
         log.warning("the lease was lost meanwhile: nothing was recorded", job=row.job_id, kind=kind.name)
     except StorageError as error:
         if error.retryable:
-            postpone(services, row.lease, row.attempts, error)
+            try_again(services, row, error, receipt=False)
         else:
             fail(services, row.lease, error, receipt=False)
     except Exception as error:
         log.exception("a job failed in a way nobody thought of", job=row.job_id, kind=kind.name)
-        postpone(services, row.lease, row.attempts, StorageError(f"An unexpected error: {error!r}."))
+        try_again(services, row, StorageError(f"An unexpected error: {error!r}."), receipt=False)

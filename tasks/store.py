@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 from datetime import UTC, datetime
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -24,7 +24,7 @@ from strongroom.errors import BrokerUnavailable, InvalidMessage, PayloadDamaged,
 from strongroom.routes import LONG_QUEUE
 from tasks.accepted import SUFFIX, Accepted, claim, take_along
 from tasks.admission import needs_of_store, refuse_over_quota
-from tasks.ending import bring_back, end_stored, fail, hand_back, postpone, worn_out
+from tasks.ending import bring_back, end_stored, fail, hand_back, postpone, try_again, worn_out
 from tasks.finish import finish_ended, was_taken_along
 from tasks.messages import accept_message, refuse_message
 from tasks.retry import in_process
@@ -171,5 +171,7 @@ def _give_back(services: Services, leases: Iterable[Lease]) -> None:
 def _postpone(services: Services, row: JobRow, leases: Iterable[Lease], error: Exception) -> None:
     """Have the jobs that did not end tried again, whatever the error was: none is left running for ever."""
     known = error if isinstance(error, StorageError) else StorageError(f"An unexpected error: {error!r}.")
-    for lease in dict.fromkeys((row.lease, *leases)):
-        postpone(services, lease, row.attempts, known)
+    try_again(services, row, known)
+    for lease in dict.fromkeys(leases):
+        if lease != row.lease:
+            postpone(services, lease, row.attempts, known)

@@ -24,7 +24,7 @@ def test_documents_are_found_by_their_version_or_as_the_latest(engine: Engine) -
     engine.store([document("/a/b", version, body(v=version)) for version in ("1.9", "1.10", "2.0rc1")])
     assert engine.read("/a/b", "1.9") == body(v="1.9")
     assert engine.read("/a/b") == engine.read("/a/b", "latest") == body(v="1.10")
-    assert [one.version for one in engine.versions("/a/b")] == ["1.10", "1.9", "2.0rc1"]
+    assert [one.version for one in engine.versions("/a/b")] == ["2.0rc1", "1.10", "1.9"], "by number; latest is by rank"
 
 
 @pytest.mark.parametrize(

@@ -171,9 +171,11 @@ def test_an_identifier_of_the_trade_is_returned_as_it_is(value: str, what: str) 
 
 BAD = [
     ("", "empty"),
-    ("a" * 1025, "1,025 bytes"),
-    ("é" * 513, "1,026 bytes"),
-    ("x" * 10_000, "10,000 bytes"),
+    ("  ", "blank"),
+    ("\u3000", "blank"),
+    ("a" * 1025, "more than the 1,024 bytes"),
+    ("é" * 513, "more than the 1,024 bytes"),
+    ("x" * 10_000, "more than the 1,024 bytes"),
     ("a\0b", "control"),
     ("a\nb", "control"),
     ("a\x1b[2Jb", "control"),

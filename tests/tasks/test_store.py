@@ -235,9 +235,11 @@ def test_an_error_that_never_passes_ends_in_quarantine_and_is_told(open_desk: Ca
     desk = open_desk(max_attempts=2)
     desk.stage(JOB, document())
     with failing("segment: fsync", OSError(errno.EROFS, "read-only file system")):
-        assert [desk.run(JOB).state for _ in range(3)] == ["retrying", "retrying", "quarantined"]
+        assert [desk.run(JOB).state for _ in range(2)] == ["retrying", "quarantined"]
     error = desk.job(JOB).error
     assert error is not None
+    assert (error["code"], desk.job(JOB).attempts) == ("permission_denied", 2)
+    assert "2 times" in error["message"]
     assert "read-only file system" in error["message"]
     assert "inbox/failed" in error["hint"]
     assert desk.kept == [JOB]

@@ -125,3 +125,12 @@ def test_a_full_disk_behind_standard_output_is_an_error_and_no_traceback(stored:
     assert "No space left" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert "ignored" not in answer.stderr
+
+
+@pytest.mark.parametrize("words", [("list",), ("get", "/a/b"), ("verify",), ("jobs",)])
+def test_a_lost_catalogue_is_to_be_rebuilt_and_readers_say_so(stored: Path, words: tuple[str, ...]) -> None:
+    for path in (stored / "metadata").glob("catalogue.db*"):
+        path.unlink()
+    answer = run(stored, *words)
+    assert answer.exit_code == 1
+    assert "strongroom rebuild" in answer.stderr
