@@ -118,8 +118,12 @@ def settle_erased(connection: Connection, library_id: str, told: Mapping[str, An
     if told is None:
         connection.execute(delete(_LIBRARY).where(_LIBRARY.c.library_id == library_id))
         return
+    mine = _LIBRARY.c.library_id == library_id
+    some = connection.scalar(select(_VERSION.c.version_id).where(_VERSION.c.library_id == library_id).limit(1))
+    # Where versions are left they tell which one is the latest; else the removed ones do, which may come back.
+    told = {name: value for name, value in told.items() if some is None or not name.startswith("latest_")}
     if told:
-        connection.execute(update(_LIBRARY).where(_LIBRARY.c.library_id == library_id).values(**told))
+        connection.execute(update(_LIBRARY).where(mine).values(**told))
     settle_library(connection, library_id)
 
 

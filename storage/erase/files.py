@@ -31,17 +31,21 @@ Stored = Set[tuple[str, str]]
 
 
 def scrub_tree(folder: DataFolder, note: Note, gone: Gone, stored: Stored) -> None:
-    """Take versions out of the tree, with every generation of them, superseded and shelved ones too."""
-    for library_id in {name for name, _ in note.targets} | set(note.names):
-        home = folder.documentation / encode_component(library_id)
-        if home.is_symlink():
+    """Take versions out of the tree, with every generation of them, superseded and shelved ones too.
+
+    In other libraries an old generation may still show a content that nobody else has any more.
+    """
+    left = {encode_component(library) for library, _ in stored}
+    whole = {encode_component(library) for library, version in note.targets if version is None} - left
+    for home in list(folder.documentation.iterdir()):
+        if home.is_symlink() or not home.is_dir():
             continue
-        for link in list(home.iterdir()) if home.is_dir() else ():
+        for link in list(home.iterdir()):
             if link.is_symlink() and _shows(link, note, gone, stored):
                 durable.step("erase: unlink")
                 link.unlink()
         _scrub_generations(home / GENERATIONS, note, gone, stored)
-        if note.hits(library_id, None) and home.is_dir() and not any(library == library_id for library, _ in stored):
+        if home.name in whole:
             _remove(home)
     for shelf in folder.trash.iterdir():
         if shelf.is_dir() and not shelf.is_symlink():

@@ -246,4 +246,6 @@ class Erasure:
         if library is None:
             return {}
         facts = {name: library.facts.get(name, None if name in {"trust_score", "star_count"} else "") for name in LIBRARY_FACTS}
-        return {**facts, "created_at": library.created_at, "updated_at": library.updated_at}
+        latest = dict(zip(("latest_rank", "latest_key", "latest_at"), library.newest, strict=True))
+        latest |= {"created_at": library.created_at, "updated_at": library.updated_at}
+        return {**facts, **latest, "latest_version": library.latest}

@@ -14,14 +14,19 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import delete
 
 from models.curation import AuditRow, add_audit, list_audit
 from models.names import list_aliases
+from models.tables import Version, table_of
 from storage.cleanup import make_plan
 from storage.compress import Compress
 from storage.engine import Engine
 from storage.erase import needles
+from storage.erase.files import scrub_tree
 from storage.erase.holders import Holding
+from storage.erase.needles import Gone
+from storage.erase.note import Note
 from storage.erase.plan import find_targets
 from storage.erase.run import Done, Erasure
 from storage.index import read_index
@@ -351,6 +356,21 @@ def test_a_catalogue_made_anew_in_the_middle_of_an_erasure_brings_nothing_back(c
     (done,) = erasure(engine).resume()
     assert done.proof.left == ()
     assert hashlib.sha256(text(2)).hexdigest().encode() not in everything(engine)
+
+
+def test_an_old_generation_of_another_library_does_not_keep_it(filled: Engine) -> None:
+    filled.store([document("/z", "1", text(7))])
+    filled.tree.catch_up()
+    filled.store([document("/z", "1", body(n=8))])
+    filled.tree.catch_up()
+    erase(filled)
+    assert len(list((filled.folder.documentation / "+z" / ".generations").iterdir())) == 2
+    with filled.database.write() as connection:
+        connection.execute(delete(table_of(Version)).where(table_of(Version).c.library_id == "/z"))
+    gone = Gone(frozenset([hashlib.sha256(text(7)).hexdigest()]), frozenset())
+    note = Note("x", now(), "", "", ((SECRET, None),), (), (), ())
+    scrub_tree(filled.folder, note, gone, set())
+    assert len(list((filled.folder.documentation / "+z" / ".generations").iterdir())) == 1
 
 
 def test_what_is_large_is_found_by_its_stream(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
