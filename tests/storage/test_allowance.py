@@ -16,6 +16,7 @@ from storage.engine import Engine, Options
 from storage.quotas import Quotas, parse_quotas
 from storage.rebuild import rebuild
 from storage.store import Record
+from storage.sync_manager import SyncStorageManager
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import DiskFull, QuotaExceeded
 from tests.support.archive import check_promises, document, large_body, revisions, unfinished
@@ -191,3 +192,12 @@ def test_a_crash_anywhere_in_a_refusal_stores_nothing_and_the_rerun_leaves_nothi
             assert revisions(engine) == []
             assert _store(engine, "/a 1") == ["quota_exceeded"]
             assert _segments(engine) == []
+
+
+def test_a_program_that_embeds_the_engine_gets_the_error_and_its_other_documents_are_stored(scratch: Path) -> None:
+    manager = SyncStorageManager(scratch / "data", Options(quotas=parse_quotas({"/full": 100})))
+    manager.initialize()
+    with pytest.raises(QuotaExceeded, match="/full takes 0 B of 100 B"):
+        manager.store_documentation("/full", "1.0", {"text": large_body(SIZE).decode()})
+    manager.store_documentation("/other", "1.0", {"text": large_body(SIZE).decode()})
+    manager.close()
