@@ -127,6 +127,12 @@ def settle_erased(connection: Connection, library_id: str, told: Mapping[str, An
     settle_library(connection, library_id)
 
 
+def redact_purged(connection: Connection, contents: Collection[str], text: str) -> None:
+    """Take the digests of these contents out of rows that only keep a number: nobody has the contents any more."""
+    for part in in_parts(sorted(contents)):
+        connection.execute(update(_REMOVED).where(_REMOVED.c.content_sha256.in_(part)).values(content_sha256=text))
+
+
 def forget_digests(connection: Connection, digests: Collection[str]) -> int:
     """Take digests out of what jobs, findings and the audit trail tell in free form; return how many rows that were."""
     changed = 0

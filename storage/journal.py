@@ -86,8 +86,12 @@ def overwrite_damaged(path: Path) -> int:
     return left
 
 
-def wipe_entries(path: Path, doomed: Callable[[Mapping[str, Any]], bool], *, damaged_too: bool) -> int:
-    """Make each entry of which that is so one that says nothing, of the same length, where it stands; return how many.
+def wipe_entries(
+    path: Path, doomed: Callable[[Mapping[str, Any]], bool], redacted: Callable[[bytes], bytes], *, damaged_too: bool
+) -> int:
+    """Make each entry of which that is so one that says nothing, of the same length, where it stands; return how many changed.
+
+    Of the others ``redacted`` returns the JSON as it is to be, of the same length.
 
     ``damaged_too``: a wipe was cut short before, so a line that does not hold may be half of one. Durable on return; safe beside
     those who append.
@@ -101,25 +105,29 @@ def wipe_entries(path: Path, doomed: Callable[[Mapping[str, Any]], bool], *, dam
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            extents = list(_doomed(path, doomed)) + (_extents(path, set(damaged_lines(path))) if damaged_too else [])
-            for at, length in extents:
-                line = _filled("wiped", length)
+            damaged = _extents(path, set(damaged_lines(path))) if damaged_too else []
+            changed = [*_wiped(path, doomed, redacted), *((at, _filled("wiped", length)) for at, length in damaged)]
+            for at, line in changed:
                 if line is not None:
                     durable.step("journal: wipe")
                     os.pwrite(descriptor, line, at)
             durable.fsync_file(descriptor, "journal")
         finally:
             os.close(descriptor)
-    return len(extents)
+    return len(changed)
 
 
-def _doomed(path: Path, doomed: Callable[[Mapping[str, Any]], bool]) -> Iterator[tuple[int, int]]:
+def _wiped(
+    path: Path, doomed: Callable[[Mapping[str, Any]], bool], redacted: Callable[[bytes], bytes]
+) -> Iterator[tuple[int, bytes | None]]:
     at = 0
     with path.open("rb") as file:
         for line in file:
-            entry = entry_of(line)
+            entry, body = entry_of(line), line.removesuffix(b"\n").partition(b" ")[2]
             if entry is not None and doomed(entry):
-                yield at, len(line)
+                yield at, _filled("wiped", len(line))
+            elif entry is not None and (clean := redacted(body)) != body:
+                yield at, _digest(clean) + b" " + clean + b"\n"
             at += len(line)
 
 

@@ -16,6 +16,7 @@ from models.parts import in_parts
 from models.sweeping import condemn_dead, condemned_segments, forget_segments, known_segments, look_at
 from storage.carry import carry_over
 from storage.compact import Compaction
+from storage.erase.needles import Gone
 from storage.erase.note import Note
 from storage.events import read_events
 from storage.index import Index, VersionRecord, read_index, replace_index
@@ -56,7 +57,7 @@ def told_contents(folder: DataFolder, note: Note, names: Names) -> set[str]:
     return {one.content_sha256 for one in records if _is_doomed(one, note, names)}
 
 
-def forget_records(archive: Archive, note: Note, names: Names) -> None:
+def forget_records(archive: Archive, note: Note, names: Names, gone: Gone) -> None:
     """Have no index tell of the versions any more: each that does is replaced by one that says the rest. Durable on return.
 
     Raises:
@@ -66,10 +67,11 @@ def forget_records(archive: Archive, note: Note, names: Names) -> None:
     words = [orjson.dumps(name) for library_id, _ in note.targets for name in names.ever(library_id)]
     for path in _indexes(folder):
         data = path.read_bytes() if path.exists() else b""
-        if not any(word in data for word in words):
+        if not any(word in data for word in words) and not gone.told_in(data):
             continue
         index = _read(path)
-        kept = [one for one in index.versions if not _is_doomed(one, note, names)] if index is not None else []
+        records = index.versions if index is not None else ()
+        kept = [one for one in records if one.content_sha256 not in gone.contents and not _is_doomed(one, note, names)]
         if index is not None and len(kept) < len(index.versions):
             told = Index(index.segment_sha256, index.size_bytes, index.places, tuple(kept))
             with durable.os_errors("cannot replace an index"):

@@ -18,6 +18,8 @@ from storage.read import file_sha256
 from strongroom.errors import IntegrityError
 
 DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+REDACTED = "." * 64
+"""What stands where a digest stood, in what is told of another library's revision that was given up long ago."""
 PIECE_BYTES = 1 << 20
 _WHOLE_BYTES = 256 << 20
 _MAGICS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -29,6 +31,10 @@ class Gone:
 
     contents: frozenset[str]
     segments: frozenset[str]
+
+    def redacted(self, data: bytes) -> bytes:
+        """Return bytes with the contents' digests made illegible, of the same length: what else they tell stays."""
+        return DIGEST.sub(lambda found: REDACTED.encode() if found[0].decode() in self.contents else found[0], data)
 
     def told_in(self, data: bytes) -> bool:
         """Whether bytes name one of the contents."""

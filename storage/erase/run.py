@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from models.erasing import (
     doomed_revisions,
@@ -20,33 +19,30 @@ from models.erasing import (
     erase_trail,
     forget_digests,
     is_empty_without,
+    redact_purged,
     referring_places,
     segments_with,
     settle_erased,
 )
-from models.mending import library_holders
 from models.names import AliasRow, last_change, put_alias
 from models.recompress import Shown
-from models.rows import LIBRARY_FACTS
 from storage import compress, sweep
 from storage.documents import Limits
 from storage.encodings import Plain, encode_alone
 from storage.erase.files import scrub_lines, scrub_payloads, scrub_strays, scrub_trash, scrub_tree
 from storage.erase.holders import Holders, Holding
 from storage.erase.indexes import empty_segments, forget_records, survey, told_contents
-from storage.erase.needles import Gone
+from storage.erase.needles import REDACTED, Gone
 from storage.erase.note import Note, Target, drop_note, pending_notes, write_note
 from storage.erase.plan import Plan, StillHeld, make_plan, still_held
 from storage.erase.proof import Proof, prove
-from storage.erase.words import ends_of, erased, tells
+from storage.erase.words import ends_of, erased, tells, what_is_left
 from storage.events import Unaliased, read_events
 from storage.index import VersionRecord
 from storage.journal import wipe_entries
 from storage.naming import Names
 from storage.pending import changing
 from storage.read import read_content
-from storage.recorded import find_records
-from storage.replay import replay
 from storage.rewrite import Rewrite
 from storage.trail import Actor, Archive, behind, record_events
 from storage.tree import Tree
@@ -161,7 +157,7 @@ class Erasure:
         backups = tuple(held for one in self.others for held in one.holding(holding, going))
         gone = Gone(frozenset(going), frozenset(holding))
         empty_segments(self.archive, sorted(holding))
-        forget_records(self.archive, note, names)
+        forget_records(self.archive, note, names, gone)
         with durable.os_errors("cannot erase"):
             self._scrub(note, gone, names, stored)
             proof = prove(folder, note, gone)
@@ -176,7 +172,7 @@ class Erasure:
 
     def _scrub(self, note: Note, gone: Gone, names: Names, stored: set[tuple[str, str]]) -> None:
         folder = self.archive.folder
-        wipe_entries(folder.journal, lambda entry: tells(entry, note, names), damaged_too=note.again)
+        wipe_entries(folder.journal, lambda entry: tells(entry, note, names), gone.redacted, damaged_too=note.again)
         scrub_tree(folder, note, gone, stored)
         self.tree.catch_up()
         scrub_trash(folder, gone)
@@ -185,6 +181,7 @@ class Erasure:
         scrub_lines(folder.metadata / "integrity_log.jsonl", gone)
         with self.archive.database.write("erase") as connection:
             forget_digests(connection, gone.contents)
+            redact_purged(connection, gone.contents, REDACTED)
         self.archive.database.scrub()
 
     def _recode(self, contents: Sequence[str]) -> None:
@@ -216,7 +213,7 @@ class Erasure:
         folder, database = self.archive.folder, self.archive.database
         names = self._names()
         ever = {name for library_id, _ in note.targets for name in names.ever(library_id)}
-        told = {library_id: self._left(library_id, note) for library_id, _ in note.targets}
+        told = {library_id: what_is_left(self.archive, library_id, note) for library_id, _ in note.targets}
         with database.write("erase") as connection:
             rows = [one for library_id, version in note.targets for one in doomed_revisions(connection, library_id, version)]
             there = {one.version_id for one in rows}
@@ -236,16 +233,3 @@ class Erasure:
             for one in events:
                 if isinstance(one, Unaliased):
                     put_alias(connection, AliasRow(one.alias, "", note.at, note.by, note.why))
-
-    def _left(self, library_id: str, note: Note) -> dict[str, Any] | None:
-        """Return what the records of the library that stay tell of it: as a rebuild will find it."""
-        folder, database = self.archive.folder, self.archive.database
-        with database.read() as connection:
-            stay = [one for one in library_holders(connection, library_id) if not note.hits(library_id, one.version)]
-        library = replay(find_records(folder, database, stay), []).libraries.get(library_id)
-        if library is None:
-            return {}
-        facts = {name: library.facts.get(name, None if name in {"trust_score", "star_count"} else "") for name in LIBRARY_FACTS}
-        latest = dict(zip(("latest_rank", "latest_key", "latest_at"), library.newest, strict=True))
-        latest |= {"created_at": library.created_at, "updated_at": library.updated_at}
-        return {**facts, **latest, "latest_version": library.latest}

@@ -10,11 +10,16 @@ from sqlalchemy import Connection
 
 from models.curation import list_labels
 from models.erasing import Doomed, is_empty_without, is_held
+from models.mending import library_holders
 from models.names import list_aliases
+from models.rows import LIBRARY_FACTS
 from storage.erase.note import Note, Target
 from storage.events import Erased, Event, Labelled, LatestHeld, Unaliased, Void, parse_entry
 from storage.index import VersionRecord
 from storage.naming import Names
+from storage.recorded import find_records
+from storage.replay import replay
+from storage.trail import Archive
 
 _KINDS = ("version", "void", "removed", "restored", "pinned", "unpinned", "labelled", "latest", "rolled_back")
 """Entries that tell of a version. Those of names, exports and erasures stay: they hold ids alone."""
@@ -50,3 +55,17 @@ def tells(entry: Mapping[str, Any], note: Note, names: Names) -> bool:  # JSON
         return False
     at: datetime = event.stored_at if isinstance(event, VersionRecord | Void) else event.at
     return at <= note.at and note.hits(names.today(event.library_id, at), getattr(event, "version", None))
+
+
+def what_is_left(archive: Archive, library_id: str, note: Note) -> dict[str, Any] | None:
+    """Return what the records of the library that stay tell of it: as a rebuild will find it."""
+    folder, database = archive.folder, archive.database
+    with database.read() as connection:
+        stay = [one for one in library_holders(connection, library_id) if not note.hits(library_id, one.version)]
+    library = replay(find_records(folder, database, stay), []).libraries.get(library_id)
+    if library is None:
+        return {}
+    facts = {name: library.facts.get(name, None if name in {"trust_score", "star_count"} else "") for name in LIBRARY_FACTS}
+    latest = dict(zip(("latest_rank", "latest_key", "latest_at"), library.newest, strict=True))
+    latest |= {"created_at": library.created_at, "updated_at": library.updated_at}
+    return {**facts, **latest, "latest_version": library.latest}

@@ -30,6 +30,7 @@ from storage.erase.note import Note
 from storage.erase.plan import find_targets
 from storage.erase.run import Done, Erasure
 from storage.index import read_index
+from storage.journal import damaged_lines
 from storage.names import rename, unalias
 from storage.policies import parse_policies
 from storage.reconcile import Scene, reconcile
@@ -371,6 +372,20 @@ def test_an_old_generation_of_another_library_does_not_keep_it(filled: Engine) -
     note = Note("x", now(), "", "", ((SECRET, None),), (), (), ())
     scrub_tree(filled.folder, note, gone, set())
     assert len(list((filled.folder.documentation / "+z" / ".generations").iterdir())) == 1
+
+
+def test_what_another_library_gave_up_long_ago_keeps_its_number_and_no_digest(filled: Engine) -> None:
+    filled.store([document("/z", "2", text(7)), document("/z", "3", body(n=9))])
+    filled.tree.catch_up()
+    policies = parse_policies({"/z": {"keep_last": 1}})
+    Removal(filled.folder, filled.database).apply(make_plan(filled.database, policies, now()), "schedule", now())
+    filled.tree.catch_up()
+    Sweep(filled.folder, filled.database).run(now() + timedelta(days=30))
+    check_gone(filled, erase(filled), text(7))
+    assert damaged_lines(filled.folder.journal) == []
+    filled.store([document("/z", "2", body(n=10))])
+    assert filled.find("/z", "2").revision == 2
+    assert ["/z", "2", "2"] in [row[:3] for row in rows_on_disk(filled.folder.root)]
 
 
 def test_what_is_large_is_found_by_its_stream(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
