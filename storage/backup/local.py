@@ -61,7 +61,7 @@ class LocalTarget:
             durable.rename(part, path, "backup")
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes of a file in pieces of 1 MiB at most."""
+        """Yield the bytes of a file in pieces of 1 MiB at most; a whole file as the disk has it."""
         left = length
         with durable.os_errors(f"cannot read {name} from {self.url}"):
             try:
@@ -69,6 +69,8 @@ class LocalTarget:
             except (FileNotFoundError, NotADirectoryError):
                 raise _missing(name, self.url) from None
             with open(descriptor, "rb", buffering=0) as file:
+                if length is None:  # to prove it: what is cached was right once, whatever the disk has made of it
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 file.seek(offset)
                 while piece := file.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES)):
                     left = None if left is None else left - len(piece)
