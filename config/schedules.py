@@ -63,6 +63,12 @@ SCHEDULED = (
     Scheduled("retention", "cleanup", "strongroom.cleanup", arguments=lambda settings: {"policies": settings.retention}),
     Scheduled("sweep", "sweep", "strongroom.sweep", arguments=lambda settings: {"grace_hours": settings.grace_hours}),
     Scheduled("backup", "backup", "strongroom.backup"),
+    Scheduled(
+        "backup-prune",
+        "backup_prune",
+        "strongroom.backup_prune",
+        arguments=lambda settings: {"policy": settings.backup_retention},
+    ),
     Scheduled("drill", "drill", "strongroom.drill", arguments=lambda settings: {"max_age_hours": settings.backup_max_age_hours}),
     Scheduled("compress", "compress", "strongroom.compress", arguments=lambda settings: {"newest": settings.compress_newest}),
 )

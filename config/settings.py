@@ -127,6 +127,13 @@ class Settings(BaseSettings):
         ge=0,
         description="Hours after which it is an alarm that no good backup has begun; 0: never. A day, and time to be late.",
     )
+    backup_retention: dict[str, Any] = Field(
+        {},
+        description='Which backups are kept, as JSON: {"daily": 7, "weekly": 5, "monthly": 12}; empty: all. See docs/how-to.',
+    )
+    schedule_backup_prune: CronExpression = Field(
+        "15 6 * * *", description="When backups that are not kept any more are removed, as a cron expression; empty: never."
+    )
     schedule_drill: CronExpression = Field(
         "30 5 * * 0", description="When backups are restored into scratch space and compared, as a cron expression; empty: never."
     )

@@ -128,3 +128,9 @@ def give_up_backups(connection: Connection, target: str, error: str) -> None:
     """Note that the backups to a target that seem to run do not: whoever made them died."""
     mine = (_BACKUP.c.target == target) & (_BACKUP.c.state == "running")
     connection.execute(update(_BACKUP).where(mine).values(state="failed", error=error))
+
+
+def note_removed(connection: Connection, backup_ids: Iterable[str]) -> None:
+    """Note that backups are gone."""
+    for part in in_parts(sorted(backup_ids)):
+        connection.execute(update(_BACKUP).where(_BACKUP.c.backup_id.in_(part)).values(state="removed"))

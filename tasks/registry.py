@@ -20,6 +20,7 @@ from storage.tidy import tidy
 from strongroom.errors import StorageError
 from strongroom.routes import STORE_TASK
 from tasks.backup import BACKUP, BACKUP_VERIFY
+from tasks.backup_prune import BACKUP_PRUNE
 from tasks.cleanup import CLEANUP, SWEEP
 from tasks.compress import COMPRESS
 from tasks.drill import DRILL
@@ -45,7 +46,7 @@ _OPTIONS: dict[str, Any] = {  # Celery's task options: of many types
 }
 """Late acknowledgement: a message leaves the broker when the ledger knows how its job ended, not before."""
 
-KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP, COMPRESS, BACKUP, BACKUP_VERIFY, DRILL)
+KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP, COMPRESS, BACKUP, BACKUP_VERIFY, BACKUP_PRUNE, DRILL)
 """Every kind of job but a store."""
 
 PAUSE_S = 1.0

@@ -24,6 +24,7 @@ COMPRESS_TASK = "strongroom.compress"
 SCRUB_TASK = "strongroom.scrub"
 BACKUP_TASK = "strongroom.backup"
 BACKUP_VERIFY_TASK = "strongroom.backup_verify"
+BACKUP_PRUNE_TASK = "strongroom.backup_prune"
 DRILL_TASK = "strongroom.drill"
 """The tasks that nobody outside sends."""
 
@@ -38,6 +39,7 @@ TASKS = MappingProxyType(
         "compress": COMPRESS_TASK,
         "backup": BACKUP_TASK,
         "backup_verify": BACKUP_VERIFY_TASK,
+        "backup_prune": BACKUP_PRUNE_TASK,
         "drill": DRILL_TASK,
     }
 )

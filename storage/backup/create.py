@@ -17,10 +17,11 @@ from storage.backup.copying import Copying, Progress
 from storage.backup.lists import read_lists
 from storage.backup.manifest import Kind, Manifest, manifests, new_backup_id, write_manifest
 from storage.backup.packs import PACK_BYTES, PackWriter
-from storage.backup.repository import Repository
-from storage.backup.resume import Kept, doomed_packs, kept_packs
+from storage.backup.repository import Repository, doomed_packs
+from storage.backup.resume import Kept, kept_packs
 from storage.backup.snapshot import EPOCH, Snapshot, take_snapshot
 from storage.backup.untold import Records
+from storage.backup.waste import is_wasteful
 from storage.backup.writing import Basis, Writing
 from storage.engine import Engine
 from storage.mend_journal import mend_journal
@@ -84,8 +85,7 @@ class Create:
                 return manifest
             if damaged:
                 self.engine.repair.see_to(sorted(damaged), by="schedule")
-            else:
-                kept.recall_again(self.repository)
+            kept.recall_again(self.repository)
         if damaged:
             named = "; ".join(damaged[name] for name in sorted(damaged)[:_TOLD])
             hint = "`strongroom verify --all --repair` says what can be done. Backups that there are stay as they are."
@@ -119,6 +119,8 @@ class _Round:
     def run(self, *, full: bool, started_s: float) -> tuple[Manifest | None, dict[str, str]]:
         """Return the manifest of the backup, or none, and what was found damaged."""
         parent = None if full else self._parent()
+        if parent is not None and is_wasteful(parent):
+            parent = None
         basis = Basis(parent)
         snapshot = self._snapshot(parent, anew=basis.anew)
         if snapshot.compare:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from storage.backup.repository import Ref, Repository, pack_path
+from storage.backup.repository import Ref, Repository, doomed_packs, pack_path
 from storage.backup.seal import NONE
 from storage.backup.target import PIECE_BYTES
 from strongroom import durable
@@ -22,6 +23,9 @@ from strongroom.errors import BackupDamaged, IntegrityError, NameTaken
 
 PACK_BYTES = 32 << 20
 """How large a pack grows: two are in memory at a time, one that fills and one that is on its way."""
+
+_SALT_BYTES = 16
+"""Behind the items of a pack that needs another name than equal bytes had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class PackWriter:
 
     def _send(self) -> None:
         self._wait()
-        data, items = bytes(self._buffer), self._items
+        data, items = self._buffer, self._items
         self._buffer, self._items = bytearray(), []
         self._on_its_way = self._threads.submit(self._keep, data, items)
 
@@ -92,17 +96,18 @@ class PackWriter:
             self.new_bytes += pack.size_bytes
             self._kept(pack)
 
-    def _keep(self, data: bytes, items: list[tuple[str, int, int, str]]) -> Pack:
-        sealed = data if self._repository.seal.kind == NONE else b"".join(self._repository.seal.sealed([data]))
+    def _keep(self, data: bytearray, items: list[tuple[str, int, int, str]]) -> Pack:
+        sealed = data if self._repository.seal.kind == NONE else b"".join(self._repository.seal.sealed(_cut(data)))
         name = hashlib.sha256(sealed).hexdigest()
-        self._create(name, partial(_cut, sealed))
+        if not self._create(name, partial(_cut, sealed)):
+            return self._keep(data + secrets.token_bytes(_SALT_BYTES), items)
         return _pack(name, len(sealed), items)
 
     def _keep_large(self, key: str, path: Path, sha256: str, check: Callable[[int], None]) -> Pack:
         size = path.stat().st_size
-        if self._repository.seal.kind == NONE:
-            # Its bytes are the pack's: what it should hash to is the name, and reading the pack back proves both.
-            self._create(sha256, lambda: _proven(_read(path, check), sha256))
+        # Unsealed its bytes are the pack's: what it should hash to is the name, and reading the pack back proves both.
+        plain = self._repository.seal.kind == NONE
+        if plain and self._create(sha256, lambda: _proven(_read(path, check), sha256)):
             return _pack(sha256, size, [(key, 0, size, sha256)])
         sealed = self._tmp / f"{secrets.token_hex(12)}.sealed"
         try:
@@ -116,25 +121,32 @@ class PackWriter:
         """Seal to a file: its name is known at the end only, and sealing again would give other bytes."""
         whole, size = hashlib.sha256(), 0
         with durable.os_errors("cannot write what is sealed"), sealed.open("wb") as file:
-            for piece in self._repository.seal.sealed(_proven(_read(path, check), sha256)):
+            salt = [secrets.token_bytes(_SALT_BYTES)] if self._repository.seal.kind == NONE else []
+            for piece in self._repository.seal.sealed(chain(_proven(_read(path, check), sha256), salt)):
                 whole.update(piece)
                 size += len(piece)
                 file.write(piece)
         return whole.hexdigest(), size
 
-    def _create(self, name: str, pieces: Callable[[], Iterable[bytes]]) -> None:
-        """Keep a pack and read it back. One of that name may be there: a run that was killed, or another one, kept it."""
+    def _create(self, name: str, pieces: Callable[[], Iterable[bytes]]) -> bool:
+        """Keep a pack and read it back. One of that name may be there: a run that was killed, or another one, kept it.
+
+        Return False when that one is doomed: a prune may be about to remove it, so the bytes need another name.
+        """
         try:
             self._repository.target.create(pack_path(name), pieces())
         except NameTaken:
+            if name in doomed_packs(self._repository):
+                return False
             try:
                 self._prove(name)
             except BackupDamaged:  # it has rotted since, and here is what it should be
                 self._repository.target.remove(pack_path(name))
                 self._repository.target.create(pack_path(name), pieces())
             else:
-                return
+                return True
         self._prove(name)
+        return True
 
     def _prove(self, name: str) -> None:
         for _ in self._repository.stored(name):
@@ -145,7 +157,7 @@ def _pack(name: str, size_bytes: int, items: list[tuple[str, int, int, str]]) ->
     return Pack(name, size_bytes, tuple((key, Ref(name, offset, size, sha256)) for key, offset, size, sha256 in items))
 
 
-def _cut(data: bytes) -> Iterator[bytes]:
+def _cut(data: bytes | bytearray) -> Iterator[bytes]:
     view = memoryview(data)
     for at in range(0, len(view), PIECE_BYTES):
         yield bytes(view[at : at + PIECE_BYTES])

@@ -101,6 +101,40 @@ def pack_path(name: str) -> str:
     return f"{PACKS}{name[:2]}/{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Packs that a prune found unneeded at that time: nothing may build on them. They are removed a day later."""
+
+    at: datetime
+    packs: frozenset[str]
+
+
+def doomed(repository: Repository) -> dict[str, Doomed]:
+    """Return what is doomed, by the name of the file that says so.
+
+    Raises:
+        BackupDamaged: a file says nothing that can be understood.
+    """
+    while True:
+        try:
+            return {one.name: _doomed(repository, one.name) for one in repository.target.names(DOOMED)}
+        except NotFound:  # a prune put another one in its place: what it says is there already
+            continue
+
+
+def _doomed(repository: Repository, name: str) -> Doomed:
+    try:
+        told = json.loads(b"".join(repository.target.read(name)))
+        return Doomed(datetime.fromisoformat(told["at"]), frozenset(told["packs"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackupDamaged(f"{name} in {repository.target.url} is damaged: {error}.") from error
+
+
+def doomed_packs(repository: Repository) -> set[str]:
+    """Return all packs that are doomed."""
+    return {name for one in doomed(repository).values() for name in one.packs}
+
+
 def open_repository(target: Target, seal: Seal) -> Repository:
     """Use a target that holds backups.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from storage.backup.packs import Pack
-from storage.backup.repository import DOOMED, Ref, Repository, pack_path
+from storage.backup.repository import Ref, Repository, doomed_packs, pack_path
 from storage.journal import append_journal, read_journal
 from storage.layout import DataFolder
 from strongroom import durable
@@ -73,11 +72,3 @@ def kept_packs(folder: DataFolder, repository: Repository) -> Iterator[Kept]:
             kept = Kept(path if mine else None)
             kept.recall(repository)
             yield kept
-
-
-def doomed_packs(repository: Repository) -> set[str]:
-    """Return the packs that a prune has found unreferenced: nothing may build on them."""
-    doomed: set[str] = set()
-    for one in repository.target.names(DOOMED):
-        doomed.update(json.loads(b"".join(repository.target.read(one.name)))["packs"])
-    return doomed

@@ -53,6 +53,7 @@ def test_every_task_has_its_name_and_is_acknowledged_late(app: Celery) -> None:
             "scrub",
             "backup",
             "backup_verify",
+            "backup_prune",
             "drill",
             "tree",
             "tidy",

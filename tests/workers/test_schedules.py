@@ -22,12 +22,13 @@ from models.schedule import find_schedules, last_slots
 from storage.engine import Engine
 from strongroom.errors import BrokerUnavailable, ConfigurationError
 from tasks.backup import BackupMessage
+from tasks.backup_prune import BackupPruneMessage
 from tasks.cleanup import CleanupMessage, SweepMessage
 from tasks.compress import CompressMessage
 from tasks.drill import DrillMessage
 from tasks.prune import PruneMessage
 from tasks.scrub import ScrubMessage
-from tasks.services import BACKUP_TASK, CLEANUP_TASK, COMPRESS_TASK, DRILL_TASK, PRUNE_TASK, SWEEP_TASK
+from tasks.services import BACKUP_PRUNE_TASK, BACKUP_TASK, CLEANUP_TASK, COMPRESS_TASK, DRILL_TASK, PRUNE_TASK, SWEEP_TASK
 from tests.workers.processes_of import await_that
 from workers.liveness import has_given_sign
 from workers.metrics import schedules
@@ -43,7 +44,7 @@ OFF = {
     "schedule_compress": "",
     "schedule_backup": "",
 }
-OFF |= {"schedule_drill": ""}
+OFF |= {"schedule_drill": "", "schedule_backup_prune": ""}
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -73,10 +74,10 @@ def test_each_schedule_has_its_setting_and_its_messages_are_understood() -> None
         COMPRESS_TASK: CompressMessage,
         BACKUP_TASK: BackupMessage,
     }
-    contracts |= {DRILL_TASK: DrillMessage}
+    contracts |= {DRILL_TASK: DrillMessage, BACKUP_PRUNE_TASK: BackupPruneMessage}
     settings = Settings(history_days=7, history_jobs=1000, time_zone="Europe/Berlin", schedule_prune_history="")
     found = {plan.name: plan for plan in plans(settings)}
-    names = ["integrity-sweep", "prune-history", "retention", "sweep", "backup", "drill", "compress"]
+    names = ["integrity-sweep", "prune-history", "retention", "sweep", "backup", "backup-prune", "drill", "compress"]
     assert list(found) == [one.name for one in SCHEDULED] == names
     for plan in found.values():
         contracts[plan.task].model_validate({"request_id": f"{plan.name}-20261101T120000Z", **plan.arguments})
