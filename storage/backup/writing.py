@@ -14,6 +14,7 @@ from storage.backup.packs import Pack, PackWriter
 from storage.backup.repository import Ref, Repository
 from storage.backup.resume import Kept
 from storage.backup.snapshot import JOURNAL, Piece, Snapshot, spooled
+from storage.backup.waste import BASE, base_of
 
 EXCLUDED = {
     "documentation": "derived: made again from the segments",
@@ -92,6 +93,7 @@ class Writing:
         named |= {ref.pack for one in listed for ref in (one.segment, one.index)}
         if parent is not None and not basis.anew:
             named |= parent.packs.keys()
+        counts, packs = Counts(**asdict(snapshot.counts)), {name: sizes[name] for name in sorted(named)}
         return Manifest(
             backup_id=backup_id,
             kind="full" if parent is None else "incremental",
@@ -99,8 +101,8 @@ class Writing:
             as_of=snapshot.as_of,
             finished_at=snapshot.as_of,
             schema=HEAD,
-            counts=Counts(**asdict(snapshot.counts)),
-            packs={name: sizes[name] for name in sorted(named)},
+            counts=counts,
+            packs=packs,
             lists=lists,
             journal=journal,
             rows=rows,
@@ -110,7 +112,7 @@ class Writing:
             excluded=EXCLUDED,
             new_bytes=sum(sizes[name] for name in named - (parent.packs.keys() if parent else set())),
             seconds=0.0,
-            marks=snapshot.marks,
+            marks={**snapshot.marks, BASE: base_of(parent, packs, counts)},
         )
 
     def _journal(self, parent: Manifest | None, snapshot: Snapshot) -> Journal:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.backups import remembered_backups
+from storage.backup import waste
 from storage.backup.create import Create
 from storage.backup.local import LocalTarget
 from storage.backup.manifest import Manifest, backup_ids, find_manifest
@@ -141,6 +142,28 @@ def test_a_long_chain_is_written_anew_and_says_the_same(engine: Engine, reposito
     assert len(made[-1].packs) < 2 * 20
     assert verify_backup(repository, made[-1]).problems == ()
     assert told_after(repository, to) == told(engine)
+
+
+def test_a_chain_that_is_mostly_dead_ends_in_a_full_backup(
+    engine: Engine, repository: Repository, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waste, "SPARE_BYTES", 0)
+    monkeypatch.setattr(waste, "FACTOR", 1.1)
+    kinds = []
+    for number in range(4):
+        engine.store([document("/a", f"{number}.0", large_body(20_000, seed=number))])
+        kinds.append(back_up(engine, repository).kind)
+    assert kinds == ["full", "incremental", "incremental", "incremental"], "nothing is dead"
+    store_versions(engine, "/b", 6)
+    dead = back_up(engine, repository)
+    assert not waste.is_wasteful(dead)
+    Compress(engine.folder, engine.database, engine.tree, "none", "zstd").run(datetime.now(UTC), None, lambda _a, _b: None)
+    assert waste.is_wasteful(back_up(engine, repository))
+    last = back_up(engine, repository)
+    assert last.kind == "full"
+    assert not waste.is_wasteful(last)
+    assert verify_backup(repository, last).problems == ()
+    assert told_after(repository, to)["version"] == told(engine)["version"]
 
 
 def test_a_full_backup_needs_nothing_that_an_older_one_wrote(engine: Engine, repository: Repository, to: Path) -> None:
