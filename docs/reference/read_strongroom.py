@@ -55,6 +55,6 @@ for (library, version), one in ((of, one) for of, old in versions.items() for on
     print(library, version, number, content, *["latest by hand"] * (held.get(library) == version), sep="\t")
     if not (plain := next(filter(None, map(read_object, places.get(content, []))), None)):
         faults.append(f"{library} {version}, revision {number}: no good {content} (zstd needs Python 3.14; zstd -d --patch-from)")
-    elif sys.argv[2:]:
+    elif sys.argv[2:] and not Path(sys.argv[2]).mkdir(parents=True, exist_ok=True):  # mkdir returns None
         Path(sys.argv[2], f"{quote(f'{library}@{version}', '@')[:180]}.{number}.{content[:16]}.json").write_bytes(plain)
 sys.exit("\n".join(faults) or 0)

@@ -119,8 +119,7 @@ def test_the_reader_lists_every_revision_that_the_catalogue_knows_without_the_ca
 def test_the_reader_extracts_exactly_the_bytes_that_came_in(copy: Path, tmp_path: Path) -> None:
     digests = {row[3] for row in catalogued(copy)}
     remove_catalogue(copy)
-    out = tmp_path / "out"
-    out.mkdir()
+    out = tmp_path / "new" / "out"
     code, rows, _ = read(copy, out)
     files = list(out.iterdir())
     assert code == 0

@@ -6,12 +6,14 @@ import os
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import await_that
 from tests.support.sessions import SHELLS, Mismatch, Shell, blocks_of, matches
+from workers.processes import birth_of, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -52,14 +54,13 @@ def sitting(folder: Path) -> Iterator[Shell]:
     outside = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if "/.venv/" not in f"{part}/")
     here = {"HOME": str(folder), "CHECKOUT": str(ROOT), "PATH": outside, "LC_ALL": "C.UTF-8", "TERM": "dumb", "COLUMNS": "130"}
     shell = Shell(folder, here)
-    try:
-        yield shell
-    finally:
-        if (folder / "data" / "run" / "service.json").exists():
-            subprocess.run(
-                [ROOT / ".venv/bin/strongroom", "down", "--now", "--quiet"], cwd=folder, env=here, check=True, timeout=60
-            )
-        shell.close()
+    with closing(shell):  # whatever becomes of the service: a page may have started other things
+        try:
+            yield shell
+        finally:
+            if (folder / "data" / "run" / "service.json").exists():
+                down = [ROOT / ".venv/bin/strongroom", "down", "--now", "--quiet"]
+                subprocess.run(down, cwd=folder, env=here, check=True, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,14 @@ def test_blocks_of_one_page_share_one_shell_and_hidden_runs_come_in_their_place(
         "<!-- not executed: it never ends -->\n```console\n$ sleep infinity\n```\n",
     )
     assert shell.run_page(page) == 3
+
+
+def test_what_a_page_left_in_the_background_ends_with_its_shell(tmp_path: Path) -> None:
+    with sitting(tmp_path / "checkout") as shell:
+        pid = int(shell.run("sleep 600 > sleep.log 2>&1 &\necho $!")[0])
+        birth = birth_of(pid)
+        assert birth is not None
+    await_that(lambda: not is_running(pid, birth), "it has ended")
 
 
 def test_a_command_that_does_not_end_is_given_up(shell: Shell) -> None:
