@@ -26,7 +26,8 @@ from workers.signals import Signals
 from workers.supervisor import Supervisor
 from workers.watch import look_around
 
-BROKER_WITHIN_S = 30.0
+BROKER_WITHIN_S = 8.0
+"""With the last look's own patience: after 10 s whoever waits is told what address does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def run_service(order: Order, on_ready: Callable[[ServiceState], None]) -> None:
     Raises:
         DataFolderLocked: a service runs on the folder.
         DataFolderError: the folder holds other things than strongroom's, or a newer release made it.
-        BrokerUnavailable: the broker that was set did not answer for 30 seconds.
+        BrokerUnavailable: the broker that was set did not answer for 10 seconds.
         ServiceFailed: a part did not start.
         StorageError: what ``order.prepare`` raised.
     """
