@@ -74,6 +74,12 @@ def segments_with(connection: Connection, contents: Collection[str]) -> set[str]
     return found
 
 
+def drop_objects(connection: Connection, contents: Collection[str]) -> None:
+    """Forget where these contents lie, which no revision needs: that one of them refers to another must not keep that."""
+    for part in in_parts(sorted(contents)):
+        connection.execute(delete(_OBJECT).where(_OBJECT.c.content_sha256.in_(part)))
+
+
 def stored_bytes(connection: Connection, contents: Collection[str]) -> int:
     """Return the bytes that these contents take in all their places."""
     total = 0

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from models.erasing import (
     doomed_revisions,
+    drop_objects,
     erase_rows,
     erase_trail,
     forget_digests,
@@ -147,11 +148,14 @@ class Erasure:
         folder, database = self.archive.folder, self.archive.database
         self._forget(note)
         with database.read() as connection:
+            held = {one.content_sha256 for one in still_held(connection, note.contents, ())}
+        self._recode(sorted(set(note.contents) - held))
+        with database.write("erase") as connection:  # what is stored meanwhile comes before, and counts, or writes it anew
             kept = still_held(connection, note.contents, ())
             stored = {(one.library_id, one.version) for name, _ in note.targets for one in doomed_revisions(connection, name)}
             going = set(note.contents) - {one.content_sha256 for one in kept}
             holding = segments_with(connection, going)
-        self._recode(sorted(going))
+            drop_objects(connection, going)
         names = self._names()
         holding |= survey(folder, going)
         backups = tuple(held for one in self.others for held in one.holding(holding, going))

@@ -160,6 +160,14 @@ def test_what_refers_to_it_is_encoded_anew_first_and_reads_on(filled: Engine) ->
     assert {one.version: filled.read("/a/b", one.version) for one in filled.versions("/a/b")} == sent
 
 
+def test_versions_that_refer_to_each_other_go_together(filled: Engine) -> None:
+    filled.store([document("/a/b", f"{one}.0", text(3, range(one))) for one in range(1, 5)])
+    Compress(filled.folder, filled.database, filled.tree, "latest", "gzip").run(now())
+    contents = [filled.read("/a/b", f"{one}.0") for one in range(1, 5)]
+    assert any(one.place.reference_sha256 for one in filled.versions("/a/b"))
+    check_gone(filled, erase(filled, library="/a/b"), *contents)
+
+
 def test_it_is_gone_from_trash_quarantine_payloads_tmp_and_what_jobs_tell(filled: Engine) -> None:
     folder, secret = filled.folder, text(7)
     segment = folder.segment(filled.find(OTHER, "2.0").place.segment_sha256)
