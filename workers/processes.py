@@ -74,6 +74,15 @@ def birth_of(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]  # proc(5): fields 3 (state) and 22 (starttime)
 
 
+def pid_space() -> str:
+    """Return a name of where process ids mean what they mean here: this boot of the kernel, this container. Empty off Linux."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
 def is_running(pid: int, birth: str) -> bool:
     """Tell whether the process that had this number and birth still runs."""
     return birth_of(pid) == birth

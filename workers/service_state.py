@@ -36,7 +36,8 @@ class ServiceState:
     """A service. ``birth`` with ``pid`` names the supervisor's process for good; ``broker_url`` may hold a password.
 
     ``max_waiting`` is what producers on this host are told (strongroom/service.py reads it). ``supervised`` is False when its
-    parts were started one by one (workers/roster.py): then nobody keeps the file up to date.
+    parts were started one by one (workers/roster.py): then nobody keeps the file up to date, and ``pid_space`` names where the
+    parts' process ids hold; it is empty when they are of several containers.
     """
 
     pid: int
@@ -50,6 +51,7 @@ class ServiceState:
     stopping: bool = False
     supervised: bool = True
     max_waiting: int | None = None
+    pid_space: str = ""
 
 
 def write_state(state: ServiceState) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from config.settings import Settings
@@ -94,3 +95,25 @@ def test_a_sign_of_life_grows_old(tmp_path: Path) -> None:
 
 def test_a_sign_that_cannot_be_given_stops_nobody(tmp_path: Path) -> None:
     give_sign(tmp_path / "gone", "beat")
+
+
+def test_a_part_that_has_ended_is_silent_at_once_though_its_last_sign_is_young(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for part in ("worker-short", "beat"):
+        sign_in(Settings(data_dir=tmp_path), part, "redis+socket:///x")
+        give_sign(tmp_path, part)
+        give_work_sign(tmp_path, part)
+    state = load_state(tmp_path)
+    assert state is not None
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    beat, worker = (next(part for part in state.parts if part.name == name) for name in ("beat", "worker-short"))
+    stopped = replace(state, parts=(beat, replace(worker, pid=ended.pid)))
+    seen = looked_at(stopped)
+    assert seen is not None
+    assert {part.name: part.state for part in seen.parts} == {"beat": "ready", "worker-short": "silent"}
+    everything = replace(state, parts=tuple(replace(part, pid=ended.pid) for part in state.parts))
+    assert looked_at(everything) is None, "no service runs any more"
+    elsewhere = looked_at(replace(everything, pid_space="another container"))
+    assert elsewhere is not None, "its process ids say nothing here"
+    assert elsewhere.ready
