@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner, Result
 
+from config.schedules import SCHEDULED
 from config.settings import Settings
 from models.ledger import JobRow
 from models.listing import newest_jobs
@@ -21,7 +22,7 @@ from tasks.services import NoBroker
 from workers.cli import app
 from workers.schedules import plans
 
-OFF = {"schedule_prune_history": "", "schedule_retention": "", "schedule_sweep": "", "schedule_compress": "", "schedule_backup": ""}
+OFF = {one.setting: "" for one in SCHEDULED[1:]}
 SETTINGS = {"schedule_integrity_sweep": "0 * * * *", **OFF, "time_zone": "Australia/Lord_Howe"}
 ENVIRON = {f"STRONGROOM_{name.upper()}": value for name, value in SETTINGS.items()}
 
@@ -97,7 +98,7 @@ def test_a_beat_that_stopped_is_seen_after_a_minute(data: Path, engine: Engine) 
 def test_what_beat_goes_by_is_shown_and_not_what_this_command_was_given(data: Path, engine: Engine) -> None:
     look(engine, timedelta(0))
     answer = CliRunner().invoke(app, ["--data", str(data), "schedule", "--json"], env={})
-    assert [one["expression"] for one in json.loads(answer.stdout)] == ["0 * * * *", None, None, None, None, None]
+    assert [one["expression"] for one in json.loads(answer.stdout)] == ["0 * * * *", *([None] * len(OFF))]
 
 
 def test_show_lists_the_last_times_newest_first(data: Path, engine: Engine) -> None:
