@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -148,13 +149,20 @@ def test_what_is_needed_again_is_saved_and_doomed_from_anew_when_that_goes(three
     check(repository)
 
 
-def test_equal_bytes_get_another_name_while_the_old_one_is_doomed(three: Engine, repository: Repository, scratch: Path) -> None:
-    prune(three, repository, later(0))
+@pytest.mark.parametrize("pack_bytes", [SMALL, 1 << 20], ids=["a pack of its own", "among others"])
+def test_equal_bytes_get_another_name_while_the_old_one_is_doomed(
+    engine: Engine, repository: Repository, scratch: Path, pack_bytes: int
+) -> None:
+    back_up(engine, repository)
+    engine.store([document("/large", "1.0", body(noise=secrets.token_hex(4 * SMALL)))])
+    copying = Create(engine, repository, pack_bytes=pack_bytes)
+    gone = copying.run(full=True)
+    repository.target.remove(f"backups/{gone.backup_id}.json")
+    assert prune(engine, repository, later(1.1), None).doomed > 0
     doomed = doomed_packs(repository)
-    made = back_up(three, repository, full=True)
+    made = copying.run(full=True)
     assert not made.packs.keys() & doomed
-    prune(three, repository, later(1.1))
-    assert not doomed & packs_of(repository)
+    assert prune(engine, repository, later(2.3), None).removed == len(doomed)
     check(repository)
     restored(repository, scratch / "to", made.backup_id)
 
