@@ -108,7 +108,7 @@ def test_odd_ids_stay_inside_and_apart(engine: Engine) -> None:
         "%2f",
         "a\\b",
         "-rf",
-        " ",
+        "a b",
     ]
     _store_and_show(engine, *((one, one if one != "latest" else "l", body(id=one)) for one in ids))
     folders = list(engine.folder.documentation.iterdir())
