@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -178,7 +177,7 @@ class Settings(BaseSettings):
             raise ValueError("it is no address that begins with https:// or http://")
         return url
 
-    @cached_property
+    @property
     def catalogue_url(self) -> str:
         """The database's URL: the one that was set, else SQLite in the data folder."""
         if self.database_url is not None:
