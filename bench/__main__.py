@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import engine, service, sweeping
+from bench import backup, engine, service, slopes, sweeping
 from bench.material import corpus, write_small_documents
 from bench.profile import print_profile, profile
 from bench.rows import Row, print_rows
@@ -20,17 +20,22 @@ from bench.rows import Row, print_rows
 def main() -> None:
     """Run the measurements in a folder of their own, on the disk of the checkout."""
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    options.add_argument("--documents", type=int, default=5000, help="documents of 30 KB")
-    options.add_argument("--only", choices=("engine", "corpus", "queue", "memory", "sweep"), help="measure only a part")
+    options.add_argument("--documents", type=int, help="documents of 30 KB; 5,000, or 100,000 with --only backup")
+    parts = ("engine", "corpus", "queue", "memory", "sweep", "backup")
+    options.add_argument("--only", choices=parts, help="measure only a part")
+    options.add_argument("--slopes", type=int, nargs="+", metavar="N", help="only: backups of so many documents, and 10 TB")
     options.add_argument("--profile", action="store_true", help="where the time of a document goes, instead of the table")
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()
+    documents = asked.documents or (100_000 if asked.only == "backup" else 5000)
     scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=Path(__file__).resolve().parents[1]))
     try:
         if asked.profile:
-            found = profile(write_small_documents(scratch / "small", asked.documents), scratch)
+            found = profile(write_small_documents(scratch / "small", documents), scratch)
+        elif asked.slopes:
+            rows = slopes.slope_rows(asked.slopes, scratch)
         else:
-            rows = measure(scratch, asked.documents, asked.only)
+            rows = measure(scratch, documents, asked.only)
     finally:
         shutil.rmtree(scratch)
     if asked.json:
@@ -60,6 +65,8 @@ def measure(scratch: Path, documents: int, only: str | None) -> list[Row]:
     if only in {None, "sweep"}:
         with service.service(scratch / "swept") as data:
             rows.append(sweeping.beside_a_sweep(paths, data))
+    if only in {None, "backup"}:
+        rows.extend(backup.backup_rows(paths, scratch))
     if only in {None, "memory"}:
         with service.service(scratch / "large") as data:
             rows.extend(service.large_document(scratch, data))
