@@ -133,7 +133,7 @@ def test_a_verification_is_retried_from_the_message_in_its_row(desk: Desk) -> No
         ("store", "[" * 100_000, "gone"),
         ("store", '{"a": ' * 100_000, "cannot be read"),
         ("store", f'{{"inbox": "{ONE}.inbox"}}', "gone"),
-        ("backup", "{}", "no task"),
+        ("teleport", "{}", "no task"),
         ("store", f"{ONE}.message", "could not be read"),
         ("store", f"{ONE}.inbox", "gone"),
     ],
