@@ -21,7 +21,7 @@ from strongroom import durable
 from strongroom.errors import QuotaExceeded
 
 FASTEST_BYTES_S = 4 << 30
-"""Nobody stores faster: far below a limit it is enough to have looked a while ago. To sum up a million versions takes its time."""
+"""Nobody stores faster: far below a limit it is enough to have looked a while ago. To sum up a million versions takes time."""
 
 _Name = str | None
 """A library; None for all together."""

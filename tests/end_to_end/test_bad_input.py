@@ -62,14 +62,14 @@ BAD = {
         lambda: _flipped(gzip.compress(document(LIBRARY, "gz", a="x" * 999))), "damaged_gzip", "gzip -t", ".json.gz"
     ),
     "bomb": Row(_bomb, "document_too_large", "STRONGROOM_MAX_DOCUMENT_BYTES", ".json.gz"),
-    "deep": Row(_nested, "limit_exceeded", "limit"),
+    "deep": Row(_nested, "limit_exceeded", "Split the document"),
     "duplicate_key": Row(lambda: b'{"library_id":"/a","library_id":"/b","version_id":"1"}', "duplicate_key", "Remove one"),
     "nan": Row(lambda: _after(LIBRARY, "nan", "NaN"), "not_json", "JSON object"),
     "infinity": Row(lambda: _after(LIBRARY, "inf", "-Infinity"), "not_json", "JSON object"),
     "lone_surrogate": Row(lambda: _after(LIBRARY, "half", '"\\ud800"'), "lone_surrogate", "pair"),
     "invalid_utf8": Row(lambda: document(LIBRARY, "latin")[:-1] + b',"a":"caf\xe9"}', "not_json", "UTF-8"),
     "utf16": Row(lambda: document(LIBRARY, "utf16").decode().encode("utf-16"), "not_json", "UTF-8"),
-    "huge_string": Row(lambda: _after(LIBRARY, "long", '"' + "x" * 198_000_000 + '"'), "limit_exceeded", "limit"),
+    "huge_string": Row(lambda: _after(LIBRARY, "long", '"' + "x" * 198_000_000 + '"'), "limit_exceeded", "Split the document"),
     "byte_order_mark": Row(lambda: b"\xef\xbb\xbf" + document(LIBRARY, "bom"), "not_json", "byte order mark"),
     "empty": Row(lambda: b"", "empty_document", "download it again"),
     "empty_gzip": Row(lambda: gzip.compress(b""), "empty_document", "download it again", ".json.gz"),
@@ -186,19 +186,21 @@ def test_other_content_for_a_stored_version_is_refused_when_asked_and_a_revision
 
 
 @pytest.mark.parametrize(
-    ("words", "hint"),
+    ("words", "exit_code", "code", "says"),
     [
-        ("--if-exists maybe {papers}/x.json", "Correct the request"),
-        ("--version 1.0 {papers}/x.json {papers}/y.json", "one by one"),
+        ("--if-exists maybe {papers}/x.json", 2, "invalid_request", "'maybe' is not one of 'revise', 'refuse'"),
+        ("--version 1.0 {papers}/x.json {papers}/y.json", 1, "invalid_request", "one by one"),
     ],
 )
-def test_a_wrong_command_says_so_before_anything_is_sent(running: Folder, papers: Path, words: str, hint: str) -> None:
+def test_a_wrong_command_says_so_before_anything_is_sent(
+    running: Folder, papers: Path, words: str, exit_code: int, code: str, says: str
+) -> None:
     for name in ("x.json", "y.json"):
         (papers / name).write_bytes(document("/wrong/command"))
     answer = running.run("store", "--json", *words.format(papers=papers).split())
-    assert answer.code == 1
-    assert answer.fields["error"]["code"] == "invalid_request"
-    assert hint in answer.fields["error"]["hint"]
+    assert answer.code == exit_code
+    assert answer.fields["error"]["code"] == code
+    assert says in answer.fields["error"]["message"] + answer.fields["error"]["hint"]
     assert running.run("list", "/wrong/command").code == 1
 
 
