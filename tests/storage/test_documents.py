@@ -494,7 +494,7 @@ LIMITS_TO_TRY = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=damaged(), limits=LIMITS_TO_TRY, seed=st.integers(0, 2**32))
 @example(data=b'{"a":"\\ud800\\u0', limits=LIMITS, seed=0)
 @example(data=b'{"a":1..1}', limits=Limits(scalar_bytes=2), seed=0)

@@ -202,7 +202,7 @@ def machine(fresh_folder: Path, scratch: Path) -> type[EngineStates]:
 
 def test_no_sequence_of_stores_crashes_and_restarts_tells_the_engine_from_a_dict(machine: type[EngineStates]) -> None:
     thorough = hypothesis.settings().max_examples > 100
-    small = hypothesis.settings(max_examples=25, stateful_step_count=20)
+    small = hypothesis.settings(max_examples=10, stateful_step_count=20)
     run_state_machine_as_test(machine, settings=None if thorough else small)  # type: ignore[no-untyped-call]  # untyped there
 
 

@@ -100,7 +100,7 @@ def members(draw: st.DrawFn) -> bytes:
     return bytes(text)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(data=soups() | members() | members(), size=st.integers(1, 40))
 @example(data=b'{"a":"\\ud83d\\ude00","\\ud83d\\ude00":1}', size=1)
 @example(data=b'{"a":[1,2,3 , 4],"b":[true,null ]}', size=40)
@@ -114,7 +114,7 @@ def test_it_accepts_what_the_standard_library_accepts_by_our_rules(data: bytes, 
         scan(data, size=size)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     info=st.dictionaries(
         st.sampled_from(["library_id", "version", "name", "stars"]), st.text(max_size=9) | st.integers() | st.none()
