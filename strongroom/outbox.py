@@ -125,7 +125,7 @@ class Outbox:
             if not mine:
                 return False
             count = 0
-            while names := self._names():
+            while names := self._oldest():
                 for name in names:
                     if until is not None and time.monotonic() >= until:
                         return False
@@ -133,7 +133,9 @@ class Outbox:
                     told(count)
             if count:
                 with locked(self._folder / _LOCK) as lock:
-                    _write_state(lock, *self._counted())
+                    _, before = _read_state(lock) or (0, "")
+                    size, last = self._counted()
+                    _write_state(lock, size, max(before, last))  # what went stays older than what comes
         return True
 
     def _hand_over(self, path: Path, send: Callable[[Message], object]) -> int:
@@ -164,6 +166,15 @@ class Outbox:
                     documents = len(message.fields.get("documents", ())) if message is not None else None
                     since = datetime.fromtimestamp(int(name[:16], 16) / 1e9, UTC)
                     yield Kept(name.removesuffix(".message"), documents, len(body), since)
+
+    def _oldest(self) -> list[str]:
+        """Return the names of kept messages, oldest first, none left out that is older than one of them.
+
+        A listing may miss a message that came while it went on and hold a later one. That later one is in its place in a second
+        listing, with all that came before it.
+        """
+        first = self._names()
+        return [name for name in self._names() if name <= first[-1]] if first else []
 
     def _names(self) -> list[str]:
         try:

@@ -197,7 +197,7 @@ def test_a_broker_that_forgets_everything_loses_nothing_that_was_accepted(
     many = documents("/flushed/broker", 10)
     celery_setup.worker.kill()
     tickets = send(client, many)
-    assert broker.client.llen("short\x06\x163") == len(many)
+    assert broker.client.llen("short\x06\x163") >= len(many)  # what the killed one's children found due is there as well
     broker.client.flushall()
     celery_setup.worker.restart()
 
