@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -142,11 +141,3 @@ def _break_off() -> Iterator[bytes]:
 
 def _unfit(target: Target, what: str) -> StorageError:
     return TargetUnfit(f"{target.url} {what}: backups are not safe there.")
-
-
-def digest_of(pieces: Iterable[bytes]) -> str:
-    """Return the SHA-256 of pieces, in hex."""
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest()

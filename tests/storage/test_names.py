@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -186,22 +184,6 @@ def test_a_store_that_a_rename_overtakes_is_stored_under_the_new_name(prepared: 
     rebuilt(prepared)
     prepared.open()
     assert tables(prepared) == before
-
-
-@pytest.fixture
-def copy(prepared: Engine, scratch: Path) -> Iterator[Callable[[], Engine]]:
-    """Copies the prepared folder and opens the copy."""
-    prepared.close()
-    opened: list[Engine] = []
-
-    def make() -> Engine:
-        root = shutil.copytree(prepared.folder.root, scratch / f"copy{len(opened)}", symlinks=True)
-        opened.append(Engine(root).open())
-        return opened[-1]
-
-    yield make
-    for engine in opened:
-        engine.close()
 
 
 def test_a_crash_anywhere_leaves_one_name_or_the_other_and_the_rerun_heals(copy: Callable[[], Engine]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -29,22 +27,6 @@ def prepared(engine: Engine) -> Engine:
     engine.store([document(LIBRARY, "1.0", body(n=1)), document(LIBRARY, "2.0", body(n=2))])
     engine.tree.catch_up()
     return engine
-
-
-@pytest.fixture
-def copy(prepared: Engine, scratch: Path) -> Iterator[Callable[[], Engine]]:
-    """Copies the prepared folder and opens the copy."""
-    prepared.close()
-    opened: list[Engine] = []
-
-    def make() -> Engine:
-        root = shutil.copytree(prepared.folder.root, scratch / f"copy{len(opened)}", symlinks=True)
-        opened.append(Engine(root).open())
-        return opened[-1]
-
-    yield make
-    for engine in opened:
-        engine.close()
 
 
 def said(engine: Engine) -> tuple[list[str], dict[str, str], list[str]]:
