@@ -120,9 +120,10 @@ class DataFolder:
         Raises:
             DataFolderError: it holds something else, or a newer release made it.
         """
+        foreign = self._is_foreign()  # before the mark is looked for: another process may be setting it
         if self.exists():
             self.check()
-        elif self._is_foreign():
+        elif foreign:
             raise DataFolderError(f"{self.root} holds other things than strongroom's.", "Choose an empty or new folder.")
 
     def _is_foreign(self) -> bool:

@@ -137,6 +137,17 @@ def test_a_folder_that_another_process_finishes_meanwhile_is_finished(scratch: P
     assert not list(folder.tmp.iterdir())
 
 
+def test_a_folder_that_another_process_marks_while_it_is_looked_at_is_ours(scratch: Path) -> None:
+    class Overtaken(DataFolder):
+        def exists(self) -> bool:
+            before = super().exists()
+            DataFolder(self.root).create()
+            return before
+
+    Overtaken(scratch / "data").refuse_foreign()
+    DataFolder(scratch / "data").check()
+
+
 def test_a_place_without_write_permission_is_refused(scratch: Path) -> None:
     _open_up(scratch)
     scratch.chmod(0o555)
