@@ -34,6 +34,7 @@ from tests.support.alike import store_versions, text
 from tests.support.archive import check_promises, document, revisions, shown, unfinished, view
 from tests.support.crash import crash_at, start_child, steps_of, wait_for
 from tests.support.faults import faults
+from tests.support.thorough import crash_places, stride
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -263,7 +264,7 @@ def test_a_crash_anywhere_breaks_no_promise_and_the_rerun_heals(fresh_folder: Pa
         steps = steps_of(lambda: compress(engine))
         final = {one.version: one.place.codec for one in revisions(engine)}
     assert len(steps) > 30
-    for number in range(1, len(steps) + 1):
+    for number in crash_places(steps):
         with Engine(_copy(prepared, scratch), options).open() as engine:
             with crash_at(number):
                 compress(engine)
@@ -297,7 +298,7 @@ def test_a_call_that_fails_anywhere_loses_nothing_and_the_next_run_succeeds(code
         before = view(engine)
     number, fired = 0, True
     while fired:
-        number += 1
+        number += stride(4)
         with Engine(_copy(prepared, scratch), options).open() as engine:
             with faults(number, code) as injected:
                 outcome = capture(lambda: compress(engine))

@@ -13,6 +13,7 @@ from strongroom import durable
 from tests.support.archive import check_promises, shown, unfinished, view
 from tests.support.crash import crash_at, die_at, in_child, observed, steps_of
 from tests.support.scenarios import OPTIONS, SCENARIOS, Scenario
+from tests.support.thorough import crash_places
 
 Every = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
 
@@ -73,7 +74,7 @@ def test_a_crash_anywhere_breaks_no_promise_and_the_rerun_heals(
             scenario.run(engine)
         engine.close()
 
-    for number in range(1, len(rehearsal.steps) + 1):
+    for number in crash_places(rehearsal.steps):
         rehearsal.survives(number, accident)
 
 
@@ -84,7 +85,7 @@ def test_the_end_of_the_process_anywhere_breaks_no_promise(scenario: Scenario, r
     def accident(root: Path) -> None:
         die_at(number, lambda: scenario.run(Engine(root, OPTIONS).open()))
 
-    for number in range(1, len(rehearsal.steps) + 1):
+    for number in crash_places(rehearsal.steps):
         rehearsal.survives(number, accident)
 
 
@@ -104,7 +105,7 @@ def _steps(rehearse: Callable[[Scenario], Rehearsal], scenario: Scenario) -> lis
 def test_a_folder_whose_making_was_cut_short_anywhere_is_completed(scratch: Path) -> None:
     steps = steps_of(lambda: Engine(scratch / "whole").create().close())
     assert len(steps) > 20
-    for number in range(1, len(steps) + 1):
+    for number in crash_places(steps):
         root = scratch / str(number) / "data"
         die_at(number, lambda root=root: Engine(root).create())  # type: ignore[misc]
         with Engine(root).create() as engine:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import hypothesis
 import pytest
 from hypothesis import strategies
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from storage.engine import Engine
 from storage.ordering import order_of
@@ -23,6 +23,7 @@ from strongroom.contracts import DocumentReceipt
 from tests.support.archive import body, check_promises, document, large_body, revisions
 from tests.support.crash import Crash, observed, steps_of
 from tests.support.scenarios import OPTIONS
+from tests.support.thorough import walk
 
 LIBRARIES = ("/a/b", "/a_b", "/x/文档", "/Vercel/Next.js")
 VERSIONS = ("1.0", "1.10", "v1.9", "2.0rc1", "live-tree", "..x/y")
@@ -201,9 +202,7 @@ def machine(fresh_folder: Path, scratch: Path) -> type[EngineStates]:
 
 
 def test_no_sequence_of_stores_crashes_and_restarts_tells_the_engine_from_a_dict(machine: type[EngineStates]) -> None:
-    thorough = hypothesis.settings().max_examples > 100
-    small = hypothesis.settings(max_examples=10, stateful_step_count=20)
-    run_state_machine_as_test(machine, settings=None if thorough else small)  # type: ignore[no-untyped-call]  # untyped there
+    walk(machine, 10, 20)
 
 
 def test_the_machine_would_notice_a_lost_document(machine: type[EngineStates]) -> None:

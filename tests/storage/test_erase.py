@@ -47,6 +47,7 @@ from tests.support.archive import body, check_promises, document, view
 from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.faults import faults
 from tests.support.on_disk import rows_on_disk
+from tests.support.thorough import crash_places, stride
 
 ADA = Actor("person:ada", "request 4711")
 SECRET, OTHER, FORMER = "/secret/lib", "/other/lib", "/former/name"
@@ -267,11 +268,8 @@ def test_a_crash_anywhere_loses_nothing_else_and_the_rerun_heals(copy: Callable[
     after = view(engine)
     wanted = {"erasure note: rename", "journal: fsync", "erase: commit", "journal: wipe", "erase: unlink", "catalogue: vacuum"}
     assert wanted <= set(steps)
-    seen: set[str] = set()
-    for number, step in enumerate(steps, 1):
-        if step in seen and number % 11:  # each kind of step, and some of those that are alike
-            continue
-        seen.add(step)
+    for number in crash_places(steps):
+        step = steps[number - 1]
         engine = copy()
         with crash_at(number):
             erase(engine)
@@ -312,7 +310,7 @@ def test_a_disk_that_refuses_is_told_and_the_next_run_finishes(copy: Callable[[]
     engine = copy()
     with faults() as counted:
         erase(engine)
-    for number in range(1, len(counted.calls) + 1, 6):
+    for number in range(1, len(counted.calls) + 1, stride(12)):
         engine = copy()
         with faults(number, errno.ENOSPC) as injected, suppress(StorageError):
             erase(engine)

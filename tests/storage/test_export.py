@@ -32,6 +32,7 @@ from tests.support.alike import store_versions
 from tests.support.archive import body, check_promises, document, large_body, view
 from tests.support.crash import crash_at, steps_of
 from tests.support.faults import faults
+from tests.support.thorough import crash_places
 
 ADA = Actor("person:ada", "to the other site")
 LIBRARY = "/a/b"
@@ -243,8 +244,8 @@ def test_a_crash_anywhere_imports_all_or_nothing_and_the_rerun_heals(small: Path
     steps = steps_of(lambda: bring(engine))
     after = view(engine)
     assert {"journal: fsync", "catalogue: commit"} <= set(steps)
-    for number, step in enumerate(steps, 1):
-        engine = fresh(f"at{number}")
+    for number in crash_places(steps):
+        step, engine = steps[number - 1], fresh(f"at{number}")
         with crash_at(number):
             bring(engine)
         done = "catalogue: committed" in steps[:number]

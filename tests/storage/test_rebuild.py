@@ -15,7 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies
-from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 from sqlalchemy import text
 
 from storage.cleanup import make_plan
@@ -34,6 +34,7 @@ from tests.support.archive import body, check_promises, document, large_body, re
 from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.faults import faults
 from tests.support.scenarios import OPTIONS
+from tests.support.thorough import crash_places, stride, walk
 from workers.accepted_files import unentered
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -171,9 +172,7 @@ def machine(fresh_folder: Path, scratch: Path) -> type[RebuildStates]:
 
 
 def test_a_catalogue_that_is_lost_at_any_moment_comes_back_as_it_was(machine: type[RebuildStates]) -> None:
-    thorough = hypothesis.settings().max_examples > 100
-    small = hypothesis.settings(max_examples=8, stateful_step_count=10)
-    run_state_machine_as_test(machine, settings=None if thorough else small)  # type: ignore[no-untyped-call]  # untyped there
+    walk(machine, 8, 10)
 
 
 def filled(engine: Engine) -> Engine:
@@ -260,7 +259,7 @@ def test_a_crash_anywhere_leaves_the_old_catalogue_or_the_new_one(engine: Engine
 
     steps = steps_of(work)
     assert {"rebuild: commit", "catalogue: fsync", "catalogue: rename", "catalogue: fsync folder"} <= set(steps)
-    for number in range(1, len(steps) + 1):
+    for number in crash_places(steps):
         die_at(number, work)
         if (engine.folder.metadata / "catalogue.db").exists():
             with reopened(engine) as again:
@@ -362,7 +361,7 @@ def test_a_call_that_fails_anywhere_leaves_the_old_catalogue(engine: Engine, cod
     engine.close()
     number, fired = 0, True
     while fired:
-        number += 1
+        number += stride(4)
         with faults(number, code) as injected, suppress(DiskFull, TransientIO):
             rebuild(engine.folder, engine.database.url, NOW)
         fired = injected.fired

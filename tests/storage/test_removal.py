@@ -25,6 +25,7 @@ from strongroom.errors import ConfigurationError, NotFound, StalePlan
 from tests.support.archive import body, check_promises, document, revisions, shown, view
 from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.scenarios import OPTIONS
+from tests.support.thorough import crash_places
 
 KEEP_TWO = parse_policies({"*": {"keep_last": 2}})
 BOB = ("person:bob", datetime.now(UTC))
@@ -351,7 +352,7 @@ class Rehearsal:
 def test_a_crash_anywhere_leaves_all_or_nothing_and_the_rerun_heals(fresh_folder: Path, scratch: Path, undo: bool) -> None:
     rehearsal = Rehearsal(fresh_folder, scratch, undo=undo)
     assert {"note: rename", "journal: fsync", "removal: commit"} <= set(rehearsal.steps)
-    for number in range(1, len(rehearsal.steps) + 1):
+    for number in crash_places(rehearsal.steps):
         root = rehearsal.copy()
         with Engine(root, OPTIONS).open() as engine, crash_at(number):
             rehearsal.run(engine)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import hypothesis
 import pytest
 from hypothesis import strategies
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from models.removal import restorable
 from storage.cleanup import Plan, make_plan
@@ -33,6 +33,7 @@ from tests.support.alike import text
 from tests.support.archive import body, check_promises, document, large_body, revisions
 from tests.support.crash import Crash, observed
 from tests.support.scenarios import OPTIONS
+from tests.support.thorough import walk
 
 LIBRARIES = ("/a/b", "/x/文档")
 VERSIONS = ("1.0", "1.1", "2.0rc1", "2.0")
@@ -212,9 +213,7 @@ def machine(fresh_folder: Path, scratch: Path) -> type[RemovalStates]:
 
 
 def test_no_sequence_makes_a_committed_version_unreadable(machine: type[RemovalStates]) -> None:
-    thorough = hypothesis.settings().max_examples > 100
-    small = hypothesis.settings(max_examples=12, stateful_step_count=20)
-    run_state_machine_as_test(machine, settings=None if thorough else small)
+    walk(machine, 12, 20)
 
 
 def test_the_machine_would_notice_a_file_that_went_too_early(machine: type[RemovalStates]) -> None:

@@ -35,6 +35,7 @@ from tests.support.archive import body, check_promises, document, large_body, sh
 from tests.support.crash import crash_at, steps_of
 from tests.support.faults import faults
 from tests.support.on_disk import revisions_on_disk
+from tests.support.thorough import crash_places, stride
 
 OLD = {ALONE: body(n=0), ("/shared", "1.0"): body(n=1), SHARED: body(n=2), LARGE: large_body(5 << 20)}
 CONTENTS = {hashlib.sha256(data).hexdigest(): data for data in [*OLD.values(), body(n=3)]}
@@ -402,10 +403,10 @@ def _heals(way: str, data: Path, before: object) -> None:
 def test_a_crash_at_any_step_of_a_repair_loses_nothing_and_the_next_one_goes_on(way: str, prepared: Path, data: Path) -> None:
     with Engine(_again(prepared, data), _repairing(way)).open() as engine:
         before = view(engine)
-        count = len(steps_of(engine.repair.verify))
+        steps = steps_of(engine.repair.verify)
         check_promises(engine)
-    assert count > 3
-    for number in range(1, count + 1):
+    assert len(steps) > 3
+    for number in crash_places(steps):
         engine = Engine(_again(prepared, data), _repairing(way)).open()
         with crash_at(number):
             engine.repair.verify()
@@ -419,7 +420,7 @@ def test_a_crash_at_any_step_of_a_repair_loses_nothing_and_the_next_one_goes_on(
 def test_a_call_that_fails_in_a_repair_is_told_and_loses_nothing(way: str, code: int, prepared: Path, data: Path) -> None:
     number, fired = 0, True
     while fired:
-        number += 1
+        number += stride(4)
         with Engine(_again(prepared, data), _repairing(way)).open() as engine:
             before = view(engine)
             with faults(number, code) as injected:

@@ -24,6 +24,7 @@ from tests.support.archive import body, check_promises, document, revisions, sho
 from tests.support.crash import crash_at, steps_of
 from tests.support.faults import faults
 from tests.support.on_disk import revisions_on_disk
+from tests.support.thorough import crash_places, stride
 
 ADA = Actor("person:ada", "2.0 is broken")
 LIBRARY = "/a/b"
@@ -224,7 +225,7 @@ def test_a_crash_anywhere_leaves_the_old_or_the_new_and_the_rerun_heals(
     steps = steps_of(lambda: go_back(engine))
     after, tree = view(engine), shown(engine)
     assert {"journal: fsync", "catalogue: commit", "tree link: rename"} <= set(steps)
-    for number in range(1, len(steps) + 1):
+    for number in crash_places(steps):
         engine = copy()
         with crash_at(number):
             go_back(engine)
@@ -246,7 +247,7 @@ def test_a_disk_that_refuses_a_write_is_told_and_the_next_run_succeeds(
         go_back(engine)
     after, tree = view(engine), shown(engine)
     assert len(counted.calls) > 5
-    for number in range(1, len(counted.calls) + 1):
+    for number in range(1, len(counted.calls) + 1, stride(3)):
         engine = copy()
         with faults(number, errno.ENOSPC if number % 2 else errno.EIO) as injected:
             try:

@@ -30,6 +30,7 @@ from strongroom.result import Err, Ok, capture
 from tests.support.archive import body, document, unfinished, view
 from tests.support.crash import crash_at
 from tests.support.faults import faults
+from tests.support.thorough import stride
 
 PERIOD = timedelta(days=30)
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -198,7 +199,7 @@ def test_a_call_that_fails_anywhere_is_told_and_the_next_scrub_finds_and_repairs
     filled.close()
     number, fired = 0, True
     while fired:
-        number += 1
+        number += stride(3)
         shutil.rmtree(scratch / "copy", ignore_errors=True)
         with Engine(Path(shutil.copytree(filled.folder.root, scratch / "copy", symlinks=True)), options).open() as engine:
             with faults(number, (errno.ENOSPC, errno.EIO)[number % 2]) as injected:

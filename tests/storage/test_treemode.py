@@ -16,6 +16,7 @@ from storage.tree import Mode
 from strongroom.contracts import DocumentOptions
 from strongroom.errors import ConfigurationError
 from tests.support.crash import crash_at, observed, steps_of
+from tests.support.thorough import crash_places
 
 
 def _shown(root: Path) -> set[str]:
@@ -95,7 +96,7 @@ def test_a_change_that_was_cut_short_anywhere_is_finished_by_the_next_start(tmp_
 
     steps = steps_of(lambda: change("whole"))
     assert "tree: hide" in steps
-    for number in range(1, len(steps) + 1):
+    for number in crash_places(steps):
         with crash_at(number):
             change(str(number))
         with _open(tmp_path / str(number), "latest") as engine:

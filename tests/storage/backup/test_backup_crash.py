@@ -22,6 +22,7 @@ from tests.support.archive import body, document, large_body
 from tests.support.backups import NOW, SMALL, back_up, repository_at, restored, told, told_after
 from tests.support.crash import die_at, steps_of
 from tests.support.faults import faults
+from tests.support.thorough import stride
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_kill_anywhere_leaves_no_false_backup_and_the_rerun_finishes(root: Pat
     assert {"snapshot: commit", "backup: fsync", "backup: link", "journal: write"} <= set(steps)
     existed, number, died = False, 0, True
     while died:
-        number += 1
+        number += stride(4)
         shutil.rmtree(scratch / "backups")
         shutil.copytree(blank, scratch / "backups")
         died = dies_at(number, lambda: take(root, repository))

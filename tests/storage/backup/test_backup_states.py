@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import hypothesis
 import pytest
-from hypothesis.stateful import initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule
 
 from storage.backup.manifest import find_manifest
 from storage.backup.repository import Repository
@@ -17,6 +16,7 @@ from storage.engine import Engine
 from storage.sweep import Sweep
 from tests.storage.test_rebuild import RebuildStates, differences, tables
 from tests.support.backups import NOW, back_up, repository_at
+from tests.support.thorough import walk
 
 
 class BackupStates(RebuildStates):
@@ -58,6 +58,4 @@ def machine(fresh_folder: Path, scratch: Path) -> type[BackupStates]:
 
 
 def test_a_backup_at_any_moment_comes_back_as_it_was(machine: type[BackupStates]) -> None:
-    thorough = hypothesis.settings().max_examples > 100
-    small = hypothesis.settings(max_examples=6, stateful_step_count=10)
-    run_state_machine_as_test(machine, settings=None if thorough else small)  # type: ignore[no-untyped-call]  # untyped there
+    walk(machine, 6, 10)

@@ -26,6 +26,7 @@ from tests.support.archive import body, document, large_body
 from tests.support.backups import NOW, SMALL, back_up, repository_at, restored
 from tests.support.crash import die_at, steps_of
 from tests.support.faults import faults
+from tests.support.thorough import crash_places, stride
 
 DAY = timedelta(days=1)
 LAST = Policy(keep_last=1)
@@ -185,7 +186,7 @@ def test_a_kill_anywhere_leaves_whole_backups_and_the_rerun_finishes(
 
     steps = steps_of(work)
     assert {"backup: remove", "backup: link"} <= set(steps)
-    for number in range(1, len(steps) + 1):
+    for number in crash_places(steps):
         again()
         with suppress(AssertionError):  # the last steps are the catalogue's, of which there may be fewer
             die_at(number, work)
@@ -257,7 +258,7 @@ def test_a_prune_and_a_backup_at_once_do_each_other_no_harm(
 
     inner, outer = (take, clear) if within == "prune" else (clear, take)
     while met:
-        number += 1
+        number += stride(3)
         shutil.rmtree(scratch / "backups")
         shutil.copytree(start, scratch / "backups")
         meeting = Meeting(scratch / "backups", number, lambda: inner(repository))
