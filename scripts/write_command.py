@@ -17,8 +17,12 @@ import sys
 sys.path[0] = {str(checkout)!r}
 
 try:
+    from workers import garbage
+
+    garbage.hold()
     from workers.cli import main
 
+    garbage.resume()
     main()
 except KeyboardInterrupt:
     sys.exit(130)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -16,22 +15,9 @@ from strongroom.errors import BrokerUnavailable
 from tasks.heart import Heart
 from tasks.owner import mark_leaving, new_name
 from tasks.services import Services
+from workers import garbage
 from workers.backups import backup_place, ping_url_of
 from workers.prepare import make_engine
-
-YOUNG_OBJECTS = 20_000
-"""Objects that are made before the garbage collector looks. A batch of 500 documents has 12,000, which go with it: at Python's
-own 700 they are looked at again and again, for 3 to 4 us a document. What a cycle may keep for so long is a few MB."""
-
-
-def settle() -> None:
-    """Have the garbage collector work for a process that stores: what is there now is never looked at, what comes seldom.
-
-    What is imported lives as long as the process: looking at it in each collection took a tenth of a store's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
 
 
 class AppBroker:
@@ -95,7 +81,7 @@ class ProcessServices:
             if self._beats:
                 Heart(services).start()  # a process whose heart does not start must not get any further
             self._services, self._pid = services, os.getpid()
-            settle()
+            garbage.settle()
         return self._services
 
     def begin_process(self) -> None:
