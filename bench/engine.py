@@ -22,7 +22,7 @@ from bench.rows import Row, in_turn, p95, seconds
 from storage.engine import Engine
 from storage.intake import Incoming, incoming
 from strongroom.contracts import DocumentReceipt
-from workers.composition import settle
+from workers.garbage import settle
 
 BATCH = 500
 NAIVE = 500

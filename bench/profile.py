@@ -27,7 +27,7 @@ from bench.rows import seconds
 from storage.codecs import encoder_of
 from storage.engine import Engine
 from storage.store import Storing
-from workers.composition import settle
+from workers.garbage import settle
 
 RUNS = 3
 """Of each measurement: the fastest counts, which met the least of the machine's other work."""
