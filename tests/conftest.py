@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from storage.engine import Engine, Options
+from tests.support.compiled import share_compiled_statements
 
 # A slow machine is no counter-example: no deadline. `pytest --hypothesis-profile=thorough` looks much longer.
 hypothesis.settings.register_profile("usual", deadline=None, print_blob=True)
@@ -28,6 +29,7 @@ def pytest_configure() -> None:
     processes that tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    share_compiled_statements()
 
 
 def pytest_collection_finish() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from models.database import Database
 from models.migrate import upgrade
-from tests.support.postgresql import NoPostgreSQL, empty_postgresql, running_server
+from tests.support.postgresql import NoPostgreSQL, clear_postgresql, empty_postgresql, running_server
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +43,22 @@ def empty(empty_url: str) -> Iterator[Database]:
     database.close()
 
 
-@pytest.fixture
-def database(empty: Database) -> Database:
+@pytest.fixture(scope="session")
+def made(memory: Path) -> Path:
+    """A SQLite catalogue without a row. To be copied, not used."""
+    database = Database(f"sqlite:///{memory / 'made.db'}")
+    upgrade(database)
+    database.close()
+    return memory / "made.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Database]:
     """A catalogue of this release, with nothing in it."""
-    upgrade(empty)
-    return empty
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{shutil.copyfile(request.getfixturevalue('made'), scratch / 'catalogue.db')}")
+    else:
+        clear_postgresql(request.getfixturevalue("postgresql_url"))
+        database = Database(request.getfixturevalue("postgresql_url"))
+    yield database
+    database.close()

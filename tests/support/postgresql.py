@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import text
 
 from models.database import Database
+from models.migrate import HEAD, current_revision, upgrade
 
 DEBIAN = Path("/usr/lib/postgresql")
 STARTUP_S = 30
@@ -68,6 +69,19 @@ def empty_postgresql(url: str) -> None:
     with database.write() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
+    database.close()
+
+
+def clear_postgresql(url: str) -> None:
+    """Leave nothing in a database but the empty tables of this release's catalogue: faster than to make them each time."""
+    database = Database(url)
+    if current_revision(database) == HEAD:
+        with database.write() as connection:
+            names = connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
+            connection.execute(text(f"TRUNCATE {', '.join(set(names) - {'alembic_version'})} RESTART IDENTITY"))
+    else:
+        empty_postgresql(url)
+        upgrade(database)
     database.close()
 
 
