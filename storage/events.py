@@ -14,12 +14,13 @@ from storage.journal import append_journal, read_journal
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """The record of a version with this ``stored_at`` never came to be."""
+    """The record of a version with this ``stored_at`` and this content never came to be."""
 
     key: ClassVar[str] = "void"
     library_id: str
     version: str
     stored_at: datetime
+    content_sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,8 +107,8 @@ class _Replay:
         self._unsettled: dict[str, datetime] = {}
 
     def run(self, records: Iterable[VersionRecord], events: Sequence[Event]) -> Replayed:
-        void = {(one.library_id, one.version, one.stored_at) for one in events if isinstance(one, Void)}
-        valid = [one for one in records if (one.library_id, one.version, one.stored_at) not in void]
+        void = {(one.library_id, one.version, one.stored_at, one.content_sha256) for one in events if isinstance(one, Void)}
+        valid = [one for one in records if (one.library_id, one.version, one.stored_at, one.content_sha256) not in void]
         names = Names(events)
         left, events = without_erased(*under_todays_names(names, valid, events))
         self._found.aliases = names.aliases()

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from models.backups import live_records
 from models.commit import Outdated, commit_store
 from models.database import Database
 from models.history import already_there, current_versions, removed_revisions
@@ -24,6 +25,7 @@ from models.rows import NewSegment, NewVersion
 from storage.allowance import Allowance, discard
 from storage.codecs import Encoder
 from storage.documents import Limits
+from storage.events import Void, as_entry
 from storage.index import VersionRecord
 from storage.intake import Incoming
 from storage.journal import append_journal
@@ -88,10 +90,10 @@ class Storing:
                 with suppress(Outdated):
                     return self._commit_late(outcomes, writing, record)
             except LeaseLost:
-                append_journal(self._journal, [_void(one) for one in outcomes if one.error is None])
+                self._give_up(outcomes)
                 raise
             except QuotaExceeded:
-                append_journal(self._journal, [_void(one) for one in outcomes if one.error is None])
+                self._give_up(outcomes)
                 with self._database.write("discard") as connection:
                     discard(connection, self._folder, writing.batch.segments)
                 raise
@@ -128,7 +130,10 @@ class Storing:
         with self._database.write() as connection:
             if real_names(connection, {one.named.library_id for one in sound}):
                 raise Outdated
-            void = _put_behind(sound, _last_changes(connection, {one.named.file_path for one in sound}))
+            changes = _last_changes(connection, {one.named.file_path for one in sound})
+            overtaken = _overtaken(sound, changes)
+            void = _void(connection, overtaken)
+            _put_behind(overtaken, changes)
             there = already_there(connection, [(one.named.file_path, one.known.content_sha256) for one in sound])
             news = [one.record() for index, one in enumerate(sound) if index not in there]
             if news:
@@ -142,9 +147,15 @@ class Storing:
         sound = [one for one in outcomes if one.error is None]
         with self._database.read() as connection:
             names = real_names(connection, {one.named.library_id for one in sound})
-        void = [_void(one) for one in sound if one.named.library_id in names]
-        if void:
-            append_journal(self._journal, void)
+        renamed = [one for one in sound if one.named.library_id in names]
+        if renamed:
+            self._give_up(renamed)
+
+    def _give_up(self, outcomes: Sequence[Outcome]) -> None:
+        """Have the disk say that these were never stored."""
+        with self._database.read() as connection:
+            void = _void(connection, [one for one in outcomes if one.error is None])
+        append_journal(self._journal, void)
 
     def _add(
         self,
@@ -158,7 +169,7 @@ class Storing:
             raise Outdated
         refused = self._allowance.refuse(connection, [one for one in outcomes if one.error is None])
         if refused:
-            append_journal(self._journal, [_void(one) for one in refused])
+            append_journal(self._journal, _void(connection, refused))
             raise Outdated  # once more, without them
         if not versions:
             discard(connection, self._folder, segments)
@@ -170,6 +181,13 @@ class Storing:
         if record is not None:
             record(connection, receipts)
         return receipts
+
+
+_TICK = timedelta(microseconds=1)
+"""What two revisions of a version are apart, at least."""
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+"""Before all."""
 
 
 def _begin(documents: Sequence[Incoming]) -> list[Outcome]:
@@ -185,27 +203,29 @@ def _last_changes(connection: Connection, file_paths: Set[str]) -> dict[str, dat
     return times
 
 
-def _put_behind(outcomes: Sequence[Outcome], changed: Mapping[str, datetime]) -> list[dict[str, Any]]:
-    """Give the documents whose version was changed at a time that is not earlier a time behind it; their order stays.
+def _overtaken(outcomes: Sequence[Outcome], changed: Mapping[str, datetime]) -> list[Outcome]:
+    """Return the documents of every version that was changed at a time that is not earlier than that of one of them."""
+    paths = {one.named.file_path for one in outcomes if changed.get(one.named.file_path, _EVER) >= one.stored_at}
+    return [one for one in outcomes if one.named.file_path in paths]
 
-    Returns journal entries which say that what the disk was told of them before never came to be.
+
+def _put_behind(overtaken: Sequence[Outcome], changed: Mapping[str, datetime]) -> None:
+    """Give documents a time behind the changes of their versions; their order stays."""
+    newest = max((changed[one.named.file_path] for one in overtaken), default=_EVER)
+    first = max(datetime.now(UTC), newest + _TICK)
+    for index, one in enumerate(overtaken):
+        one.stored_at = first + index * _TICK
+
+
+def _void(connection: Connection, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:  # JSON objects
+    """Return the journal entries which say that what an index or the journal tells of these never came to be.
+
+    Two stores may begin in the same microsecond: what the other one committed of the same bytes did come to be.
     """
-    overtaken = {
-        one.named.file_path
-        for one in outcomes
-        if one.named.file_path in changed and changed[one.named.file_path] >= one.stored_at
-    }
-    newest = max((changed[path] for path in overtaken), default=datetime.min.replace(tzinfo=UTC))
-    first = max(datetime.now(UTC), newest + timedelta(microseconds=1))
-    void: list[dict[str, Any]] = []  # JSON objects
-    for index, one in enumerate(outcomes):
-        if one.named.file_path in overtaken:
-            void.append(_void(one))
-            one.stored_at = first + timedelta(microseconds=index)
-    return void
+    keys = [(one.known.content_sha256, one.named.version, one.stored_at) for one in outcomes]
+    committed = live_records(connection, keys)
+    return [as_entry(_voided(one)) for one, key in zip(outcomes, keys, strict=True) if key not in committed]
 
 
-def _void(outcome: Outcome) -> dict[str, Any]:
-    """Return the journal entry which says that what an index or the journal tells of this document never came to be."""
-    named = {"library_id": outcome.named.library_id, "version": outcome.named.version}
-    return {"void": {**named, "stored_at": outcome.stored_at}}
+def _voided(one: Outcome) -> Void:
+    return Void(one.named.library_id, one.named.version, one.stored_at, one.known.content_sha256)

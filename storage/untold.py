@@ -38,7 +38,7 @@ def only_copies(folder: DataFolder, database: Database, names: Sequence[str]) ->
     return {
         name
         for name, records in missing.items()
-        if any((one.library_id, one.version, one.stored_at) not in given_up for one in records)
+        if any((one.library_id, one.version, one.stored_at, one.content_sha256) not in given_up for one in records)
     }
 
 
@@ -49,12 +49,15 @@ def _held(folder: DataFolder, database: Database, contents: set[str]) -> set[str
     return {content for content, place in places.items() if folder.segment(place.segment_sha256).exists()}
 
 
-def _given_up(journal: Path) -> set[tuple[str, str, datetime]]:
+def _given_up(journal: Path) -> set[tuple[str, str, datetime, str]]:
     """Return the revisions that never came to be, or that were removed and not restored."""
-    given_up: set[tuple[str, str, datetime]] = set()
+    void: set[tuple[str, str, datetime, str]] = set()
+    removed: dict[tuple[str, str, datetime], str] = {}
     for event in read_events(journal):
-        if isinstance(event, Void | Removed):
-            given_up.add((event.library_id, event.version, event.stored_at))
+        if isinstance(event, Void):
+            void.add((event.library_id, event.version, event.stored_at, event.content_sha256))
+        elif isinstance(event, Removed):
+            removed[event.library_id, event.version, event.stored_at] = event.content_sha256
         elif isinstance(event, Restored):
-            given_up.discard((event.library_id, event.version, event.stored_at))
-    return given_up
+            removed.pop((event.library_id, event.version, event.stored_at), None)
+    return void | {(*named, content) for named, content in removed.items()}

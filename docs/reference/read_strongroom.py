@@ -19,7 +19,7 @@ def read_object(place):
     return plain if hashlib.sha256(plain).hexdigest() == place["content_sha256"] else None
 
 
-data, places, versions, key = Path(sys.argv[1]), {}, {}, ("library_id", "version", "stored_at")
+data, places, versions, key = Path(sys.argv[1]), {}, {}, ("library_id", "version", "stored_at", "content_sha256")
 cut = (data / "metadata/journal").read_bytes().split(b"\n") if (data / "metadata/journal").exists() else []
 lines = [json.loads(told[17:]) if hashlib.sha256(told[17:]).hexdigest()[:16].encode() == told[:16] else {} for told in cut]
 faults = [f"the journal: line {n}" for n, after in enumerate(lines[1:], 1) if not lines[n - 1] and "torn" not in after]
@@ -36,7 +36,7 @@ moves, held, kinds = [line["renamed"] for line in lines if "renamed" in line], {
 told = [(kind, of) for line in lines for kind, of in line.items() if kind in kinds and tuple(map(of.get, key)) not in void]
 told += [("number", one | {"at": one["stored_at"]}) for kind, one in told if kind == "removed"]
 for kind, one in sorted(told, key=lambda event: event[1].get("at") or event[1]["stored_at"]):
-    library, version, time = map(one.get, key)
+    library, version, time, _ = map(one.get, key)
     for move in moves:
         library = move["to"] if library == move["library_id"] and move["at"] > one.get("at", time) else library
     held[library] = version if kind == "latest" else held.get(library)

@@ -78,4 +78,5 @@ def settled(untold: Iterable[Untold], now: datetime) -> tuple[list[Untold], byte
 
 def void_line(one: Untold) -> bytes:
     """Return the journal's line which says that a version never came to be."""
-    return line_of({"void": {"library_id": one.library_id, "version": one.version, "stored_at": one.stored_at}})
+    named = {"library_id": one.library_id, "version": one.version, "stored_at": one.stored_at}
+    return line_of({"void": {**named, "content_sha256": one.content_sha256}})

@@ -297,7 +297,10 @@ def test_the_reader_leaves_out_a_record_that_the_journal_calls_void(tmp_path: Pa
         assert [row[:2] for row in read(tmp_path)[1]] == [["/a/b", "1.0"]]
         (index,) = engine.folder.segments.glob("??/*.index")
         record = next(json.loads(line)["version"] for line in index.read_bytes().splitlines() if b'"version":{' in line)
-        append_journal(engine.folder.journal, [{"void": {key: record[key] for key in ("version", "stored_at", "library_id")}}])
+        append_journal(
+            engine.folder.journal,
+            [{"void": {key: record[key] for key in ("version", "stored_at", "library_id", "content_sha256")}}],
+        )
     assert read(tmp_path) == (0, [], "")
 
 

@@ -10,7 +10,7 @@ import shutil
 import threading
 import tracemalloc
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,12 +19,15 @@ import pytest
 from sqlalchemy import Connection, event
 
 from models.catalogue import known_places
+from storage import store
 from storage.documents import Limits
 from storage.engine import Engine, Options
 from storage.index import read_index
 from storage.intake import Incoming, incoming
 from storage.journal import read_journal
+from storage.layout import DataFolder
 from storage.outcome import Outcome
+from storage.rebuild import rebuild
 from storage.writing import GROUP_BYTES, GROUP_DOCUMENTS, LEAST_DOCUMENTS, grouped
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import CatalogueBusy
@@ -43,12 +46,12 @@ def _told_on_disk(engine: Engine) -> list[tuple[str, str, str]]:
     records = [record.as_json() for path in engine.folder.segments.glob("*/*.index") for record in read_index(path).versions]
     entries = list(read_journal(engine.folder.journal))
     records += [entry["version"] for entry in entries if "version" in entry]
-    void = {_key(entry["void"]) for entry in entries if "void" in entry}
+    void = {(*_key(entry["void"]), entry["void"]["content_sha256"]) for entry in entries if "void" in entry}
     told: list[tuple[str, str, str]] = []
     last: dict[tuple[str, str], str] = {}
     for one in sorted(records, key=lambda one: datetime.fromisoformat(str(one["stored_at"]))):
         version, content = (one["library_id"], one["version"]), one["content_sha256"]
-        if _key(one) not in void and last.get(version) != content:
+        if (*_key(one), content) not in void and last.get(version) != content:
             last[version] = content
             told.append((*version, content))
     return told
@@ -255,6 +258,33 @@ def test_a_store_that_began_earlier_and_commits_in_between_makes_the_later_one_t
         assert [(one.status, one.revision) for one in receipts] == [("stored", 3)]
         assert _told_on_disk(second)[-1] == ("/a/b", "1.0", receipts[0].content_sha256)
         check_promises(second)
+
+
+class Hours(datetime):
+    """A clock that shows whole hours: every store of a test begins at the same time."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz).replace(minute=0, second=0, microsecond=0)
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["other content", "the same content"])
+def test_stores_that_begin_at_the_very_same_time_are_all_told_on_the_disk(
+    data: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    monkeypatch.setattr(store, "datetime", Hours)
+    with Engine(data).open() as engine:
+        engine.store([document("/a/b", "1.0", body(n=1))])
+        engine.store([document("/a/b", "1.0", body(n=2))])
+        engine.store([document("/a/b", "1.0", body(n=1 if same else 3))])
+        stored = [(one.library_id, one.version, one.place.content_sha256) for one in revisions(engine)]
+        assert len(stored) == 3
+        assert sorted(_told_on_disk(engine)) == sorted(stored)
+        check_promises(engine)
+        before = view(engine)
+    rebuild(DataFolder(data), f"sqlite:///{data / 'metadata' / 'catalogue.db'}", datetime.now(UTC))
+    with Engine(data).open() as engine:
+        assert view(engine) == before
 
 
 def test_what_is_held_in_memory_at_once_is_bounded() -> None:
