@@ -133,7 +133,7 @@ class RunDrill:
             verdict = "failed"
         rto_s = proofs[0].rto_s if proofs else 0.0
         backup_id = newest.backup_id if newest else ""
-        drill_id = f"{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        drill_id = f"{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         drilled = Drilled(drill_id, at, verdict, backup_id, rto_s, rpo_s, tuple(proofs), tuple(problems[:_TOLD]))
         with self.engine.database.write("drill") as connection:
             add_drill(connection, drilled.row)

@@ -110,7 +110,7 @@ def new_backup_id(repository: Repository, now: datetime) -> str:
         with suppress(ValueError):
             made_at = datetime.strptime(last.partition("-")[0], _TIME).replace(tzinfo=UTC)
             now = max(now, made_at + timedelta(seconds=1))
-    return f"{now.astimezone(UTC):{_TIME}}-{secrets.token_hex(2)}"
+    return f"{now.astimezone(UTC):{_TIME}}-{secrets.token_hex(4)}"
 
 
 def write_manifest(repository: Repository, manifest: Manifest) -> int:
