@@ -7,7 +7,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.made-from
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test checks lint types contracts unit unit-services unit-bytes unit-rest docs bench faults clean
+.PHONY: help setup demo test checks lint types contracts unit unit-services unit-users unit-bytes unit-rest unit-catalogue docs bench faults clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -27,8 +27,8 @@ demo: setup ## Store real documents through the queue, damage one, see it found
 	@$(BIN)/python -m workers.demo
 
 test: setup ## Run every check
-	@echo "every check, side by side: each says its piece when it is through, the last after some six minutes"
-	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target unit-services unit-bytes unit-rest checks
+	@echo "every check, side by side: each says its piece when it is through, the last after some four minutes"
+	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target $(PARTS) checks
 
 checks: lint types contracts
 
@@ -42,23 +42,32 @@ types: setup
 contracts: setup
 	@$(BIN)/lint-imports --no-cache
 
-# The tests as three processes that take about the same time. One starts services and mostly waits for them, one computes, and
-# the third is whatever is not in the others, so that no folder can be in none.
-SERVICES := tests/workers tests/end_to_end
-BYTES := tests/storage tests/models
+# The tests as five processes, four at a time, the longest first. One starts services and mostly waits for them, one goes through
+# what users do, and one is whatever is not in the others, so that nothing can be in none.
+SERVICES := tests/workers
+USERS := tests/end_to_end tests/docs
+CATALOGUE := tests/models tests/tasks tests/storage/backup
+BYTES := tests/storage
+PARTS := unit-services unit-users unit-bytes unit-rest unit-catalogue
 PYTEST = $(BIN)/python -m pytest -q
 
 unit: setup ## Run the tests alone
-	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target unit-services unit-bytes unit-rest
+	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target $(PARTS)
 
 unit-services: setup
 	@$(PYTEST) -o cache_dir=.pytest_cache/services $(SERVICES)
 
+unit-users: setup
+	@$(PYTEST) -o cache_dir=.pytest_cache/users $(USERS)
+
 unit-bytes: setup
-	@$(PYTEST) -o cache_dir=.pytest_cache/bytes $(BYTES)
+	@$(PYTEST) -o cache_dir=.pytest_cache/bytes $(BYTES) $(addprefix --ignore=,$(CATALOGUE))
+
+unit-catalogue: setup
+	@$(PYTEST) -o cache_dir=.pytest_cache/catalogue $(CATALOGUE)
 
 unit-rest: setup
-	@$(PYTEST) -o cache_dir=.pytest_cache/rest tests $(SERVICES:%=--ignore=%) $(BYTES:%=--ignore=%)
+	@$(PYTEST) -o cache_dir=.pytest_cache/rest tests $(addprefix --ignore=,$(SERVICES) $(USERS) $(CATALOGUE) $(BYTES))
 
 docs: setup ## Make the reference pages and .env.example from the code
 	@$(BIN)/python -m scripts.reference

@@ -33,6 +33,8 @@ class Sizes:
     """Documents offered to the client while it is."""
     slots: int = 1_000
     """Simulated slots of the schedule."""
+    skip_seasons: int = 1
+    """Each n-th of the changes of the clock is lived through: 3 leaves one back and one forward, in two zones."""
     cost_jobs: int = 2_000
     """Store jobs of one run with, and one without, the ledger."""
     cost_runs: int = 5
@@ -53,8 +55,8 @@ class Sizes:
 
 LONG = Sizes()
 SHORT = Sizes(
-    jobs=600,
-    outstanding=300,
+    jobs=400,
+    outstanding=200,
     least=1,
     calm_s=(0.7, 1.2),
     freeze_s=(10.5, 11.0),
@@ -64,6 +66,7 @@ SHORT = Sizes(
     away_s=2.0,
     burst=80,
     slots=24,
+    skip_seasons=3,
     rounds=1,
     cost_jobs=100,
     cost_runs=1,

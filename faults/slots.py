@@ -48,7 +48,7 @@ def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:
     outcome = _Outcome()
     chooser = random.Random(f"{seed}:slots")  # noqa: S311  # to be repeated, not to be secret
     days = timedelta(days=max(6.0, sizes.slots / len(SEASONS) / _SLOTS_A_DAY))
-    for season in SEASONS:
+    for season in SEASONS[:: sizes.skip_seasons]:
         with scratch(keep=sizes.keep) as folder:
             data = folder / "data"
             settings = Settings(

@@ -39,7 +39,7 @@ def parts(target: str) -> list[tuple[list[Path], list[Path]]]:
 @pytest.mark.parametrize("target", ["test", "unit"])
 def test_every_test_file_is_in_exactly_one_part(target: str) -> None:
     told = parts(target)
-    assert len(told) == 3
+    assert len(told) == 5
     assert [path for paths, ignored in told for path in paths + ignored if not path.is_dir()] == [], "no such folder"
     times = Counter[Path]()
     for file in (ROOT / "tests").rglob("test_*.py"):
@@ -57,7 +57,7 @@ def test_make_fails_when_any_part_fails_and_runs_the_others_all_the_same(tmp_pat
     stand_in.chmod(0o700)
     done = make("unit", f"PYTEST={stand_in}")
     assert done.returncode == code, done.stderr
-    assert done.stdout.count("ran ") == 3
+    assert done.stdout.count("ran ") == 5
 
 
 def test_make_test_runs_every_kind_of_check() -> None:

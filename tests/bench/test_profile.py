@@ -25,8 +25,8 @@ def test_the_parts_are_all_there_and_together_what_one_thread_took(found: Profil
 
 def test_what_costs_most_by_itself_costs_something_within_the_store(found: Profile) -> None:
     costs = {part.what: part.us for part in found.parts}
-    assert all(costs[part] > 1 for part in PARTS)
-    assert all(cost > 1 for cost in found.floor.values())
+    assert all(costs[part] > 0 for part in PARTS)
+    assert all(cost > 0 for cost in found.floor.values())
     assert found.syncs > 0
 
 

@@ -284,6 +284,6 @@ def test_a_service_that_does_not_answer_in_time_has_not_delivered(data: Path, re
     receiver.slow.add("/slow")
     urls = [receiver.url("json", "/quick"), receiver.url("json", "/slow")]
     started = time.monotonic()
-    told = Alerts(urls, data, within_s=1.2).send("title", "body", "info")
-    assert time.monotonic() - started < 10
+    told = Alerts(urls, data, within_s=4.0).send("title", "body", "info")
+    assert time.monotonic() - started < 15
     assert [one.delivered for one in told] == [True, False]
