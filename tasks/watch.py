@@ -28,8 +28,8 @@ class Watch:
     """One process's view of everybody's leases.
 
     SQLite has one host and no clock of its own: there a lease is over when its renewal counter stood still for LEASE on this
-    process's monotonic clock. While one writer holds up all others nobody can renew: that time counts against nobody. On
-    PostgreSQL the database's clock counts.
+    process's monotonic clock. On PostgreSQL the database's clock counts. While one writer holds up all others nobody can renew:
+    that time counts against nobody, and whoever waited is given the time of a renewal when it is over.
     """
 
     def __init__(self, database: Database, presence: Presence, clock: Callable[[], float] = time.monotonic) -> None:
@@ -37,23 +37,31 @@ class Watch:
         self._seen: dict[str, _Sight] = {}
         self._looked = clock()
         self._could_write = False
+        self._writable_s = 0.0
 
     def gone(self, rows: Sequence[JobRow]) -> dict[str, Fate]:
         """Return which of these running jobs, all that there are, have lost their holder, and how. Call it every few seconds."""
-        frozen = self._standing_still(rows) if self._database.is_sqlite else self._expired()
+        counted_s = self._counted_s(rows)
+        frozen = self._standing_still(rows, counted_s) if self._database.is_sqlite else self._expired()
         fates = {row.job_id: self._presence.fate(row.owner) for row in rows}
         fates |= {name: "dead" for name in frozen if fates.get(name) == "alive"}
         return {name: fate for name, fate in fates.items() if fate != "alive"}
 
-    def _standing_still(self, rows: Sequence[JobRow]) -> list[str]:
+    def _counted_s(self, rows: Sequence[JobRow]) -> float:
+        """Return how much of the time since the last look counts: who holds a lease could have renewed it."""
         now = self._clock()
         passed_s, self._looked = now - self._looked, now
         if passed_s > LEASE.total_seconds() - RENEWAL.total_seconds():
             self._seen.clear()  # this process stood still itself: what it saw before tells nothing
+            self._could_write = False
         could_write = bool(rows) and self._database.can_write(PROBE_S)
         # At both ends: who was held up shortly before this look may not have come to renew yet.
-        counted_s = passed_s if could_write and self._could_write else 0.0
+        held_up = not (could_write and self._could_write)
         self._could_write = could_write
+        self._writable_s = 0.0 if held_up else self._writable_s + passed_s
+        return 0.0 if held_up else passed_s
+
+    def _standing_still(self, rows: Sequence[JobRow], counted_s: float) -> list[str]:
         self._seen = {row.job_id: self._sight(row, counted_s) for row in rows}
         return [name for name, sight in self._seen.items() if sight.still_s > LEASE.total_seconds()]
 
@@ -64,5 +72,7 @@ class Watch:
         return _Sight(row.token, row.renewals)
 
     def _expired(self) -> list[str]:
+        if self._writable_s <= RENEWAL.total_seconds():
+            return []
         with self._database.read() as connection:
             return expired_leases(connection)

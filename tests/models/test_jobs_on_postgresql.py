@@ -17,6 +17,7 @@ from tests.support.desk import Desk, document, observed
 from tests.support.postgresql import empty_postgresql
 
 JOB = "job-00000001"
+OVER = "UPDATE job SET expires_at = clock_timestamp() - interval '1 second'"
 
 
 @pytest.fixture
@@ -63,6 +64,27 @@ def test_the_databases_clock_says_that_a_lease_is_over(open_desk: Callable[[], D
         assert _gone(watcher) == {"one": "dead"}
 
 
+def test_who_is_held_up_by_another_writer_is_given_the_time_of_a_renewal(
+    open_desk: Callable[[], Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.watch.PROBE_S", 0.02)
+    holder, watcher, writer = open_desk(), open_desk(), open_desk()
+    with holder.services.presence.at_work() as owner:
+        with holder.engine.database.write() as connection:
+            take_leases(connection, [NewJob("one", "store")], owner, START, lambda _row: "alive")
+        for watcher.now_s in (0, 4):
+            assert _gone(watcher) == {}
+        with writer.engine.database.write() as connection:
+            connection.exec_driver_sql(OVER)
+            watcher.now_s = 8
+            assert _gone(watcher) == {}
+            assert not watcher.engine.database.can_write(0.02), "nothing held it up: this checks nothing"
+        for watcher.now_s in (10, 12):
+            assert _gone(watcher) == {}, "it waited like everybody, and may not have come to write yet"
+        watcher.now_s = 14
+        assert _gone(watcher) == {"one": "dead"}
+
+
 def test_a_frozen_worker_that_wakes_commits_nothing(open_desk: Callable[[], Desk]) -> None:
     one, other = open_desk(), open_desk()
     one.stage(JOB, document())
@@ -71,6 +93,8 @@ def test_a_frozen_worker_that_wakes_commits_nothing(open_desk: Callable[[], Desk
     def freeze(step: str) -> None:
         if step == "segment: flush" and not done:
             done.append(step)
+            for other.now_s in (0, 4):
+                assert other.reconcile() == 0
             _let_the_lease_run_out(other)
             assert other.reconcile() == 1
             other.deliver()
@@ -85,7 +109,7 @@ def test_a_frozen_worker_that_wakes_commits_nothing(open_desk: Callable[[], Desk
 
 def _let_the_lease_run_out(desk: Desk) -> None:
     with desk.engine.database.write() as connection:
-        connection.exec_driver_sql("UPDATE job SET expires_at = clock_timestamp() - interval '1 second'")
+        connection.exec_driver_sql(OVER)
 
 
 def _gone(desk: Desk) -> dict[str, str]:
