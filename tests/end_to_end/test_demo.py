@@ -56,7 +56,7 @@ class Demo:
             for line in lines:
                 self.text += line
 
-    def ended(self, within_s: float = 60.0) -> int:
+    def ended(self, within_s: float = 100.0) -> int:
         code = self.process.wait(within_s)
         self._reader.join(5.0)
         return code
