@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import backup, engine, service, slopes, sweeping
+from bench import backup, catalogue, engine, service, slopes, sweeping
 from bench.material import corpus, write_small_documents
 from bench.profile import print_profile, profile
 from bench.rows import Row, print_rows
@@ -20,14 +20,18 @@ from bench.rows import Row, print_rows
 def main() -> None:
     """Run the measurements in a folder of their own, on the disk of the checkout."""
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    options.add_argument("--documents", type=int, help="documents of 30 KB; 5,000, or 100,000 with --only backup")
-    parts = ("engine", "corpus", "queue", "memory", "sweep", "backup")
+    options.add_argument(
+        "--documents",
+        type=int,
+        help="5,000 documents of 30 KB; 100,000 of a backup, 1,000,000 of a catalogue",
+    )
+    parts = ("engine", "corpus", "queue", "memory", "sweep", "backup", "catalogue")
     options.add_argument("--only", choices=parts, help="measure only a part")
     options.add_argument("--slopes", type=int, nargs="+", metavar="N", help="only: backups of so many documents, and 10 TB")
     options.add_argument("--profile", action="store_true", help="where the time of a document goes, instead of the table")
     options.add_argument("--json", action="store_true", help="JSON on standard output")
     asked = options.parse_args()
-    documents = asked.documents or (100_000 if asked.only == "backup" else 5000)
+    documents = asked.documents or {"backup": 100_000, "catalogue": 1_000_000}.get(asked.only, 5000)
     scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=Path(__file__).resolve().parents[1]))
     try:
         if asked.profile:
@@ -47,7 +51,9 @@ def main() -> None:
 
 
 def measure(scratch: Path, documents: int, only: str | None) -> list[Row]:
-    """Run the parts one after the other: they would disturb each other."""
+    """Run the parts one after the other: they would disturb each other. The catalogue only when it is asked for: it is large."""
+    if only == "catalogue":
+        return catalogue.catalogue_rows(documents, scratch)
     paths = write_small_documents(scratch / "small", documents)
     rows = _Rows()
     rate = float("nan")
