@@ -24,7 +24,9 @@ _SMALL = LARGE // 5
 _IN_A_SEGMENT = 250
 _CALLS = 100
 _GOAL_S = 0.050
-_POLICIES = parse_policies({"*": {"keep_last": 50, "within": "90d"}})
+_STEADY = parse_policies({"*": {"keep_last": 10, "within": "3500d"}})
+_FIRST = parse_policies({"*": {"keep_last": 10}})
+"""Of 5,000 versions 58 go, as they do week after week; or all but ten, as when a policy is new."""
 _ROWS = "SELECT * FROM version JOIN object USING (content_sha256) WHERE library_id = ? AND current"
 
 Question = Callable[[str], object]
@@ -134,7 +136,10 @@ def _ask(engine: Engine, plain: sqlite3.Connection, names: list[str], now: datet
             return list(list_libraries(connection))
 
     def planned(name: str) -> object:
-        return make_plan(engine.database, _POLICIES, now, name)
+        return make_plan(engine.database, _STEADY, now, name)
+
+    def planned_first(name: str) -> object:
+        return make_plan(engine.database, _FIRST, now, name)
 
     def next_batch(_name: str) -> object:
         with engine.database.read() as connection:
@@ -151,6 +156,7 @@ def _ask(engine: Engine, plain: sqlite3.Connection, names: list[str], now: datet
         (f"list all {len(names):,} libraries", all_libraries, small, None),
         (f"retention plan of a library of {_SMALL:,}", planned, small, rows_alone),
         (f"retention plan of a library of {LARGE:,}", planned, large, rows_alone),
+        (f"the first plan of a library of {_SMALL:,}: nearly all goes", planned_first, small, rows_alone),
         ("the next batch of a sweep", next_batch, small, None),
     ):
         yield _row(what, question, peer, [chooser.choice(libraries) for _ in range(_CALLS)])
