@@ -17,6 +17,7 @@ from storage.cleanup import make_plan
 from storage.engine import Engine
 from storage.intake import tree_path
 from storage.policies import parse_policies
+from workers.garbage import settle
 
 LARGE = 5_000
 """Versions of the two largest libraries; every other one has a fifth."""
@@ -36,6 +37,7 @@ Question = Callable[[str], object]
 def catalogue_rows(versions: int, scratch: Path) -> list[Row]:
     """Fill a catalogue with that many versions of ten years, one a library and an hour, and ask it."""
     now = datetime.now(UTC)
+    settle()  # as a worker does
     with Engine(scratch / "catalogue").create() as engine:
         path = engine.folder.metadata / "catalogue.db"
         names = _fill(path, versions, now)

@@ -212,12 +212,10 @@ def _versions(*conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 def _stored_version(row: Row[Any]) -> StoredVersion:
-    facts, place = tuple(row)[:_FACTS], Place(*tuple(row)[_FACTS:])
-    return StoredVersion(**dict(zip(_NAMES, facts, strict=True)), place=place)
+    return StoredVersion(*row[:_FACTS], Place(*row[_FACTS:]))
 
 
-_NAMES = tuple(name for name in StoredVersion.__slots__ if name != "place")
-_FACTS = len(_NAMES)
+_FACTS = StoredVersion.__slots__.index("place")
 
 
 def _one_place_each(rows: Iterable[Row[Any]]) -> Iterator[StoredVersion]:

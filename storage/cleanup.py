@@ -153,7 +153,8 @@ def _going(state: LibraryState, verdicts: tuple[Verdict, ...], policy: Policy | 
 
 
 def _digest(state: LibraryState) -> str:
-    rows = [f"{row.version_id} {row.revision} {row.current} {row.content_sha256} {row.stored_at}" for row in state.revisions]
+    # Of a revision nothing but this ever changes.
+    rows = [f"{row.version_id} {row.current}" for row in state.revisions]
     digest = hashlib.sha256("\n".join(rows).encode())
     digest.update(repr((state.library_id, state.latest, sorted(state.pinned), state.labels)).encode())
     return digest.hexdigest()
