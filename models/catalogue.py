@@ -212,7 +212,7 @@ def _versions(*conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 def _stored_version(row: Row[Any]) -> StoredVersion:
-    return StoredVersion(*row[:_FACTS], place=Place(*row[_FACTS:]))
+    return StoredVersion(*(*row[:_FACTS], Place(*row[_FACTS:])))
 
 
 _FACTS = StoredVersion.__slots__.index("place")
