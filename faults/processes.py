@@ -63,7 +63,8 @@ def kill(pid: int) -> None:
     """
     birth = birth_of(pid)
     os.kill(pid, signal.SIGKILL)
-    await_that(lambda: birth_of(pid) != birth, f"process {pid} dies of SIGKILL", 300)  # it may be in a sync of a disk that others fill
+    # It may be in a sync, which takes minutes while others fill the disk.
+    await_that(lambda: birth_of(pid) != birth, f"process {pid} dies of SIGKILL", 300)
 
 
 def processes_of(folder: Path) -> dict[int, str]:
