@@ -17,6 +17,7 @@ from faults.tell import Tell
 from storage.engine import Engine
 from tests.storage.test_engine_states import EngineStates
 from tests.storage.test_removal_states import RemovalStates
+from tests.support.compiled import share_compiled_statements
 
 MACHINES: tuple[type[RuleBasedStateMachine], ...] = (EngineStates, RemovalStates)
 _LONG, _SHORT = 50, 20
@@ -28,6 +29,7 @@ _FAST = Path("/dev/shm")  # noqa: S108 - a folder of our own below it; each step
 
 def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:
     """Walk until so many steps are done, or one of them breaks a promise; a broken one is told with the shortest way to it."""
+    share_compiled_statements()
     walked = dict.fromkeys((machine.__name__ for machine in MACHINES), 0)
     length = _LONG if sizes.steps > _LONG * _HISTORIES else _SHORT
     broken = ""
