@@ -281,7 +281,7 @@ def test_a_pace_stands_aside_for_others_and_keeps_to_its_limit() -> None:
     began = time.perf_counter()
     for _ in range(1000):
         free(1 << 20)
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 2
 
 
 def test_a_pace_stands_aside_between_two_jobs_too() -> None:

@@ -46,7 +46,7 @@ def test_above_the_limit_a_store_is_refused_after_its_patience_and_stages_nothin
     assert (found.code, found.retryable) == ("queue_full", True)
     assert (found.context["waiting"], found.context["max_waiting"]) == (2, 2)
     assert found.hint
-    assert TIMEOUT_S <= took_s < TIMEOUT_S + 1
+    assert TIMEOUT_S <= took_s < TIMEOUT_S + 4
     assert staged() == before
     assert broker.waiting() == 2
 
@@ -76,7 +76,7 @@ def test_a_call_is_held_up_for_its_patience_in_all_and_says_what_it_had_sent(bro
     client = Client(inbox=inbox, broker_url=broker.url, patience_s=TIMEOUT_S, max_waiting=2, on_full=makes_room_once)
     started = time.monotonic()
     found = problem(client.store_many(many(2500)))
-    assert time.monotonic() - started < TIMEOUT_S + 2
+    assert time.monotonic() - started < TIMEOUT_S + 4
     assert found.code == "queue_full"
     assert len(found.context["accepted"]) == 3
     assert [path.stem for path in staged()] == found.context["accepted"]
@@ -178,10 +178,10 @@ def test_pauses_grow_and_end_with_the_patience() -> None:
     gate = Gate(None, lambda: 1, lambda _found: at.append(time.monotonic()))
     started = time.monotonic()
     with pytest.raises(QueueFull):
-        gate.pass_through(["short"], lambda _queue: 5, Patience(0.4))
-    assert 0.4 <= time.monotonic() - started < 1.4
+        gate.pass_through(["short"], lambda _queue: 5, Patience(0.8))
+    assert 0.8 <= time.monotonic() - started < 4
     pauses = [later - earlier for earlier, later in pairwise(at)]
-    assert 2 <= len(at) <= 6
+    assert 3 <= len(at) <= 8
     assert pauses[1] > pauses[0]
 
 

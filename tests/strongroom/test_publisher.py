@@ -72,7 +72,7 @@ def unreachable(request: pytest.FixtureRequest, closed_port: int, mute_port: int
 def test_without_inbox_and_outbox_an_unreachable_broker_is_an_err_in_bounded_time(unreachable: str) -> None:
     started = time.monotonic()
     found = problem(Client(broker_url=unreachable, timeout_s=TIMEOUT_S).store(TEXT))
-    assert time.monotonic() - started < TIMEOUT_S + 1
+    assert time.monotonic() - started < TIMEOUT_S + 4
     assert (found.code, found.retryable, found.context["delivery"]) == ("broker_unavailable", True, "none")
     assert "strongroom up" in found.hint
     assert "secret" not in repr(found)
@@ -84,7 +84,7 @@ def test_with_an_inbox_an_unreachable_broker_is_no_error_and_is_waited_for_once(
     client = Client(inbox=inbox, broker_url=unreachable, timeout_s=TIMEOUT_S)
     started = time.monotonic()
     tickets = [client.store(TEXT).unwrap() for _ in range(20)]
-    assert time.monotonic() - started < TIMEOUT_S + 1  # 20 timeouts are 6 s
+    assert time.monotonic() - started < TIMEOUT_S + 4  # 20 timeouts are 6 s
     assert [path.stem for path in staged()] == [ticket.request_id for ticket in tickets]
     for ticket in tickets:
         assert not ticket.delivered
@@ -191,7 +191,7 @@ def test_a_broker_that_freezes_after_the_bytes_left_makes_the_delivery_unknown(o
         own_broker.signal(signal.SIGSTOP)
         started = time.monotonic()
         found = problem(client.store(TEXT))
-        assert time.monotonic() - started < TIMEOUT_S + 1
+        assert time.monotonic() - started < TIMEOUT_S + 4
         assert (found.code, found.context["delivery"]) == ("broker_unavailable", "unknown")
         assert "may be stored" in found.hint
         assert "Call again" in found.hint
