@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from models.rows import Place
@@ -76,9 +76,26 @@ def bears(link: Link, dependents: Callable[[str], Sequence[Place]]) -> bool:
     return True
 
 
+def are_short(contents: Iterable[str], find: Callable[[str], Place | None], dependents: Callable[[str], Sequence[Place]]) -> bool:
+    """Whether these contents, and all that refers to them, directly or not, are read by following no more than MAX_DEPTH."""
+    named = set(contents)
+    return all(_is_short(find(one), find) for one in named.union(*(descendants(one, dependents) for one in named)))
+
+
+def _is_short(place: Place | None, find: Callable[[str], Place | None]) -> bool:
+    for _ in range(MAX_DEPTH + 1):
+        if place is None or place.reference_sha256 is None:
+            return True
+        place = find(place.reference_sha256)
+    return False
+
+
 def descendants(content_sha256: str, dependents: Callable[[str], Sequence[Place]]) -> set[str]:
     """Return all that refers to a content, directly or not."""
     found: set[str] = set()
-    for place in dependents(content_sha256):
-        found |= {place.content_sha256, *descendants(place.content_sha256, dependents)}
+    waiting = [content_sha256]
+    while waiting:
+        more = {place.content_sha256 for place in dependents(waiting.pop())} - found
+        found |= more
+        waiting += more
     return found

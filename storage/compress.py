@@ -109,7 +109,9 @@ class Compress:
             for one in contents:
                 self._take(done, recoding, one, library_id)
                 if batch.is_full:
-                    emptied |= self._commit(done, batch, now)
+                    let_go = self._commit(done, batch, now)
+                    recoding.committed(done=bool(let_go))
+                    emptied |= let_go
             emptied |= self._commit(done, batch, now)
         except IntegrityError:
             _note_damage(done, library_id)

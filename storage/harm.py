@@ -12,7 +12,7 @@ from models.recompress import referring_contents, unfounded_contents
 from models.rows import Place, StoredVersion
 from storage.damage import place_error
 from storage.layout import DataFolder
-from storage.read import MAX_DEPTH, is_whole
+from storage.read import READABLE_DEPTH, is_whole
 from strongroom.contracts import Damage
 from strongroom.errors import IntegrityError
 
@@ -83,7 +83,7 @@ class Harm:
             for one in versions:
                 self._note(one, place, BASE_DAMAGED, _refers(error))
 
-    def _by_base(self, one: StoredVersion, place: Place, depth: int = MAX_DEPTH) -> None:
+    def _by_base(self, one: StoredVersion, place: Place, depth: int = READABLE_DEPTH) -> None:
         """Note a version if what its bytes refer to is damaged or gone, at any link of the chain."""
         if place.reference_sha256 is None or not depth:
             return

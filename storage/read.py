@@ -17,7 +17,9 @@ from strongroom import durable
 from strongroom.errors import IntegrityError
 
 MAX_DEPTH = 3
-"""How many references may have to be followed."""
+"""How many references may have to be followed, of what is written."""
+READABLE_DEPTH = 16
+"""How many are followed all the same: a chain that grew too long is read, and compress makes it short; a circle is not."""
 MAX_REFERENCE_BYTES = 32 << 20
 """What is referred to is held in memory whole."""
 
@@ -29,7 +31,7 @@ def read_content(folder: DataFolder, place: Place) -> bytes:
         IntegrityError: the stored bytes are missing, cut short or damaged, or those of what they refer to.
     """
     if place.reference_sha256 is not None:
-        return bytes(_read_whole(folder, place, MAX_DEPTH))
+        return bytes(_read_whole(folder, place, READABLE_DEPTH))
     if place.blocks is not None:
         return b"".join(stream_content(folder, place))
     with _open_segment(folder, place) as descriptor:
@@ -46,7 +48,7 @@ def stream_content(folder: DataFolder, place: Place) -> Iterator[bytes]:
         IntegrityError: as ``read_content``, when the damaged block is reached; nothing of that block has been yielded.
     """
     digest, size = hashlib.sha256(), 0
-    reference = _reference(folder, place, MAX_DEPTH)
+    reference = _reference(folder, place, READABLE_DEPTH)
     for piece in decode(stored_blocks(folder, place), place.codec, reference):
         digest.update(piece)
         size += len(piece)

@@ -6,7 +6,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from models.database import Database
 from models.recompress import Stored, dependents
@@ -38,6 +37,7 @@ class Recoding:
     kept: Kept
     batch: Rewrite
     _links: list[Link] = field(default_factory=list)
+    _added: dict[str, Place] = field(default_factory=dict)
     _cache: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
 
     def take(self, one: Stored) -> None:
@@ -50,12 +50,18 @@ class Recoding:
         if link is not None:
             self._links.append(link)
 
+    def committed(self, *, done: bool) -> None:
+        """Go on after the batch was committed, or given up: then all is as it was before it."""
+        self._added.clear()
+        if not done:
+            self._look_again()
+
     def _settled(self, one: Stored) -> Link | None:
         """Return the link of a content that has the encoding that it is to have."""
         place = one.place
         shown = place.codec == self.kept and one.alone and place.effort == SHOWN
         right = shown if one.kept else place.effort == BEST
-        return link_of(place, self.folder.find_place) if right and not one.extra else None
+        return link_of(place, self._find) if right and not one.extra else None
 
     def _large(self, one: Stored) -> Link | None:
         if one.kept and self.kept == "gzip" and one.place.size_bytes <= WHOLE_GZIP_BYTES:
@@ -69,14 +75,39 @@ class Recoding:
         encoded, link = self._kept(plain) if one.kept else self._referring(plain)
         place = one.place
         if self._is_better(encoded, one):
-            self.batch.add(place, encoded, own=one.kept)
+            self._add(place, encoded, own=one.kept)
             return link
         if not one.alone and (place.codec == encoded.codec or not one.kept):
             self.batch.add_copy(place, _effort(one), own=one.kept)
-        return link_of(place, self.folder.find_place)
+        return link_of(place, self._find)
+
+    def _add(self, old: Place, encoded: Encoded, *, own: bool) -> None:
+        """Add an encoding to the batch; from now on it counts, though the catalogue knows it only when the batch is committed."""
+        self.batch.add(old, encoded, own=own)
+        reference = (encoded.reference_sha256, encoded.reference_offset, encoded.reference_length)
+        self._added[old.content_sha256] = Place(
+            old.content_sha256, old.size_bytes, encoded.codec, "", 0, len(encoded.stored), encoded.stored_sha256, None, *reference
+        )
+        if self._dependents(old.content_sha256):
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Have every link be as it is now: one was made longer, or shorter, in the middle of a chain."""
+        places = (self._find(link.content_sha256) for link in self._links)
+        links = [None if place is None else link_of(place, self._find) for place in places]
+        self._links = [link for link in links if link is not None]
+
+    def _find(self, content_sha256: str) -> Place | None:
+        return self._added.get(content_sha256) or self.folder.find_place(content_sha256)
+
+    def _dependents(self, content_sha256: str) -> list[Place]:
+        """Return what refers to a content: what is stored, even if it will not stay, and what this batch has added."""
+        with self.database.read() as connection:
+            stored = dependents(connection, content_sha256)
+        return stored + [one for one in self._added.values() if one.reference_sha256 == content_sha256]
 
     def _is_better(self, encoded: Encoded, one: Stored) -> bool:
-        if len(encoded.stored) < one.place.length:
+        if len(encoded.stored) < one.place.length or link_of(one.place, self._find) is None:
             return True
         # What other programs read as gzip is linked into the tree, where it was a copy beside these bytes.
         shown = self.kept == "gzip" and one.place.codec != "gzip" and self.batch.shown != "none"
@@ -90,13 +121,13 @@ class Recoding:
         for base in self._bases(plain, quick_bytes(plain, None) * WORTH)[:ATTEMPTS]:
             encoded = encode_with(plain, Plain(base.content_sha256, self._plain(base.content_sha256)))
             link = link_behind(base, plain.content_sha256, len(plain.data), len(encoded.stored))
-            if is_fit(link) and bears(link, partial(_dependents, self.database)):
+            if is_fit(link) and bears(link, self._dependents):
                 return encoded, link
         return encode_alone(plain, "zstd"), link_alone(plain.content_sha256, len(plain.data), "zstd")
 
     def _bases(self, plain: Plain, worth: float) -> list[Link]:
         """Return what a content may refer to, the best first."""
-        mine = descendants(plain.content_sha256, partial(_dependents, self.database))
+        mine = descendants(plain.content_sha256, self._dependents)
         found: list[tuple[int, Link]] = []
         for base in self._candidates():
             if may_be_base(base, len(plain.data)) and base.content_sha256 not in mine:
@@ -134,8 +165,3 @@ class Recoding:
 
 def _effort(one: Stored) -> int:
     return SHOWN if one.kept else BEST
-
-
-def _dependents(database: Database, content_sha256: str) -> Sequence[Place]:
-    with database.read() as connection:
-        return dependents(connection, content_sha256)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from models.commit import Outdated
 from models.database import Database
-from models.recompress import Shown, replace_places
+from models.recompress import Shown, dependents, replace_places
 from models.rows import NewSegment, Place
 from models.sweeping import live_records
+from storage.chains import are_short
 from storage.encodings import SMALLEST, Kept, packed
 from storage.events import append_events
 from storage.index import VersionRecord, read_index
@@ -104,7 +105,8 @@ class Rewrite:
     def commit(self, now: datetime) -> set[str]:
         """Make the encodings durable, read each back, commit; return the segments that old ones were in.
 
-        Returns none when something that they rely on has gone meanwhile: what was written is garbage then, and goes as such.
+        Returns none when something that they rely on has gone meanwhile, or when a chain would grow too long: what was written is
+        garbage then, and goes as such.
 
         Raises:
             IntegrityError: they do not read back as the contents that they are of; nothing has changed.
@@ -114,8 +116,9 @@ class Rewrite:
             if not self._contents:
                 return set()
             segments = self._finish(self._records())
-            self._read_back(segments)
-            return self._replace(segments, now)
+            new = {place.content_sha256: place for segment in segments for place in segment.places}
+            self._read_back(new)
+            return set() if self._makes_too_long(new) else self._replace(segments, now)
         finally:
             self.abort()
 
@@ -147,14 +150,26 @@ class Rewrite:
             append_events(self.folder.journal, untold)
         return segments
 
-    def _read_back(self, segments: Sequence[NewSegment]) -> None:
+    def _makes_too_long(self, new: Mapping[str, Place]) -> bool:
+        """Whether something could no longer be read within MAX_DEPTH that can be now: also what only refers to the new ones."""
+        if are_short(new, self._finder(new), self._dependents(new)):
+            return False
+        return are_short(new, self._finder({}), self._dependents({}))
+
+    def _finder(self, new: Mapping[str, Place]) -> Callable[[str], Place | None]:
+        return lambda content_sha256: new.get(content_sha256) or self.folder.find_place(content_sha256)
+
+    def _dependents(self, new: Mapping[str, Place]) -> Callable[[str], list[Place]]:
+        def find(content_sha256: str) -> list[Place]:
+            with self.database.read() as connection:
+                stored = dependents(connection, content_sha256)
+            return [*stored, *(one for one in new.values() if one.reference_sha256 == content_sha256)]
+
+        return find
+
+    def _read_back(self, new: Mapping[str, Place]) -> None:
         """Read what is durable now, through what it refers to, as any reader will."""
-        new = {place.content_sha256: place for segment in segments for place in segment.places}
-
-        def find(content_sha256: str) -> Place | None:
-            return new.get(content_sha256) or self.folder.find_place(content_sha256)
-
-        folder = replace(self.folder, find_place=find)
+        folder = replace(self.folder, find_place=self._finder(new))
         for place in new.values():
             digest = hashlib.sha256()
             for piece in stream_content(folder, place):

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.recompress import dependents
+from models.recompress import dependents, replace_places
 from models.rows import Place
 from storage.chains import link_of
 from storage.compress import Compress, Compressed
-from storage.encodings import SHOWN, Kept
+from storage.encodings import SHOWN, Kept, Plain, encode_with
 from storage.engine import Engine, Options
 from storage.read import MAX_DEPTH
+from storage.segments import SegmentWriter
 from storage.sweep import Sweep
 from storage.tidy import tidy
 from storage.tree import Mode
@@ -184,6 +186,37 @@ def _depth(engine: Engine, place: Place) -> int:
     link = link_of(place, engine.folder.find_place)
     assert link is not None, "a chain is too deep, or ends nowhere"
     return link.depth
+
+
+def test_what_refers_to_a_content_of_another_library_stays_readable(open_engine: OpenEngine) -> None:
+    engine = open_engine(tree="none").create()
+    k, v, t, u, d = (text(1, range(count)) for count in range(1, 6))
+    engine.store([document("/b", "1", d), document("/b", "2", u), document("/c", "1", t), document("/c", "2", v)])
+    compress(engine)  # d refers to u, and t to v
+    engine.store([document("/b", "3", text(6)), document("/c", "3", text(7))])  # u and v may refer, too
+    engine.store([document("/a", "4", k), document("/a", "3", t), document("/a", "2", u), document("/a", "1", v)])
+    for rewrites in (True, False):
+        done = compress(engine)
+        assert (bool(done.rewritten), done.damaged) == (rewrites, [])
+        assert max(_depth(engine, one.place) for one in revisions(engine)) == MAX_DEPTH
+        check_promises(engine)
+
+
+def test_a_chain_that_is_too_long_is_read_and_made_short(open_engine: OpenEngine) -> None:
+    engine = open_engine(tree="none").create()
+    bodies = [text(1, range(count)) for count in range(7)]
+    engine.store([document("/a", f"{number}", data) for number, data in enumerate(bodies)])
+    plain = [Plain(hashlib.sha256(data).hexdigest(), data) for data in bodies]
+    for one, newer in pairwise(plain):
+        writer = SegmentWriter(engine.folder)
+        writer.append(encode_with(one, newer))
+        with engine.database.write("test") as connection:
+            replace_places(connection, [writer.finish([]).segment], "none", NOW)
+    assert [link_of(one.place, engine.folder.find_place) for one in revisions(engine)].count(None) == 6 - MAX_DEPTH
+    check_promises(engine)
+    assert compress(engine).damaged == []
+    assert max(_depth(engine, one.place) for one in revisions(engine)) <= MAX_DEPTH
+    assert [engine.read("/a", f"{number}") for number in range(7)] == bodies
 
 
 def test_a_version_that_is_called_back_stands_alone_again(open_engine: OpenEngine) -> None:
