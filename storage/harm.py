@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from models.catalogue import known_places, list_places, versions_in_segment, versions_of
+from models.circles import circling
 from models.database import Database
 from models.mending import is_known
 from models.recompress import referring_contents, unfounded_contents
@@ -16,6 +17,7 @@ from storage.read import READABLE_DEPTH, is_whole
 from strongroom.contracts import Damage
 from strongroom.errors import IntegrityError
 
+_CIRCLE = "It refers to a content that refers back to it."
 BASE_DAMAGED, BASE_MISSING = "reference_damaged", "reference_missing"
 
 
@@ -45,12 +47,15 @@ class Harm:
                 self._by_base(one, one.place)
 
     def unfounded(self) -> None:
-        """Find the versions that refer to a content which is nowhere."""
+        """Find the versions that refer to a content which is nowhere, or that refers back."""
         with self.database.read() as connection:
             contents = unfounded_contents(connection)
             versions = versions_of(connection, contents | referring_contents(connection, contents))
+            lost = versions_of(connection, circling(connection, READABLE_DEPTH))
         for one in versions:
             self._by_base(one, one.place)
+        for one in lost:
+            self._note(one, one.place, BASE_DAMAGED, _CIRCLE)
 
     def _counts(self, place: Place, newest: dict[str, Place]) -> bool:
         """Whether a place is the one that is read, or the only good one: damage is healed by writing the content elsewhere."""

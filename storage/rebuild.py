@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from models import rebuild as rows
 from models.changes import note_anew
+from models.circles import break_circles
 from models.curation import AuditRow
 from models.database import Database
 from models.migrate import upgrade
@@ -24,6 +25,7 @@ from models.rows import Place
 from models.upkeep_tables import Audit
 from storage.index import Index
 from storage.layout import DataFolder
+from storage.read import READABLE_DEPTH
 from storage.remembered import Progress, Remembered
 from storage.replay import Replayed, replay
 from storage.replayed_rows import ReplayedRows, audit_trail
@@ -172,6 +174,7 @@ class _Rebuilding:
             self.connection, self.learnt
         )  # before the places of a content are ordered by the time of their segments
         rows.newest_places_last(self.connection)
+        break_circles(self.connection, READABLE_DEPTH)
         ReplayedRows(self._folder, self._replayed, rows.sizes_of_contents(self.connection), self._now).add(
             self.connection, self.remembered
         )

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from models.catalogue import list_versions, versions_without_place
+from models.circles import break_circles
 from models.database import Database
 from models.mending import content_of, libraries_at, show_paths_again
 from storage.casework import Means
@@ -21,6 +22,7 @@ from storage.layout import DataFolder
 from storage.mend import Mending
 from storage.mend_journal import mend_journal, retell
 from storage.quarantine import keep_damaged
+from storage.read import READABLE_DEPTH
 from storage.sources import Fetches
 from storage.tree import Mode, Tree
 from storage.treecheck import is_in_tree, is_shown
@@ -95,6 +97,9 @@ class Repair:
         )
 
     def _see_to_damage(self, before: VerifyReceipt, by: str) -> list[Repaired]:
+        if any(is_by_reference(one.code) for one in before.damaged):
+            with self.database.write("repair") as connection:
+                break_circles(connection, READABLE_DEPTH)
         names = {Path(one.segment).name for one in before.damaged} | _names(before.findings)
         return self.see_to(names, before.findings, by)
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from models.commit import add_segment
+from storage.encodings import Plain, encode_with
 from storage.engine import Engine, Options
+from storage.harm import BASE_DAMAGED
+from storage.segments import SegmentWriter
 from storage.sources import Fetches
 from strongroom.errors import IntegrityError
 from tests.conftest import OpenEngine
 from tests.storage.test_compress import compress, places
 from tests.support.alike import store_versions, text
-from tests.support.archive import check_promises
+from tests.support.archive import check_promises, document
 
 WHOLE = {f"{number}.0": text(1, range(number - 1)) for number in range(1, 6)}
 
@@ -79,3 +86,23 @@ def test_when_the_base_is_repaired_so_is_what_needs_it(chain: Engine) -> None:
         assert told == {f"{number}.0": ("reference_damaged", "what it refers to") for number in range(1, 5)}
         assert {version: engine.read("/a/b", version) for version in WHOLE} == WHOLE
         check_promises(engine)
+
+
+def test_a_circle_is_told_and_a_repair_leads_out_of_it(open_engine: OpenEngine) -> None:
+    engine = open_engine(tree="none").create()
+    bodies = [text(1, range(count)) for count in range(3)]
+    engine.store([document("/a", f"{number}", data) for number, data in enumerate(bodies)])
+    first, second, third = (Plain(hashlib.sha256(data).hexdigest(), data) for data in bodies)
+    for one, base in ((first, second), (second, third), (third, second)):  # the second has other places, older ones
+        writer = SegmentWriter(engine.folder)
+        writer.append(encode_with(one, base))
+        with engine.database.write("test") as connection:
+            add_segment(connection, writer.finish([]).segment, datetime.now(UTC))
+    for reader in (partial(engine.read, "/a", "0"), partial(engine.read, "/a", "2")):
+        with pytest.raises(IntegrityError, match="refer to too much"):
+            reader()
+    damaged = engine.verify().damaged
+    assert {(one.version, one.code) for one in damaged} == {("0", BASE_DAMAGED), ("1", BASE_DAMAGED), ("2", BASE_DAMAGED)}
+    receipt = engine.verify_and_repair()
+    assert (receipt.damaged, {one.version for one in receipt.repaired}) == ([], {"0", "1", "2"})
+    assert [engine.read("/a", f"{number}") for number in range(3)] == bodies

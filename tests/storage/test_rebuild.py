@@ -19,6 +19,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from sqlalchemy import text
 
 from storage.cleanup import make_plan
+from storage.compress import Compress
 from storage.engine import Engine
 from storage.intake import Incoming
 from storage.policies import parse_policies
@@ -29,7 +30,9 @@ from storage.trail import Actor, Archive
 from storage.versions import label, pin, unpin
 from strongroom.errors import CatalogueBusy, DataFolderError, DiskFull, InvalidRequest, NotFound, TransientIO
 from strongroom.inbox import InboxWriter
+from tests.conftest import OpenEngine
 from tests.storage.test_engine_states import CONTENTS, EngineStates, Wanted, batches
+from tests.support.alike import text as text_of
 from tests.support.archive import body, check_promises, document, large_body, revisions, view
 from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.faults import faults
@@ -234,6 +237,22 @@ def test_what_only_the_old_catalogue_has_learnt_is_taken_along(engine: Engine) -
     rebuild(engine.folder, engine.database.url, NOW)
     with reopened(engine) as again, again.database.read() as connection:
         assert [connection.execute(text(query)).all() for query in (told, read)] == before
+
+
+@pytest.mark.parametrize("seed", range(1, 5))  # which of two places is taken for the newer one the digests of segments decide
+def test_what_compress_has_replaced_and_others_keep_on_the_disk_makes_no_circle(open_engine: OpenEngine, seed: int) -> None:
+    engine = open_engine(tree="none").create()
+    compress = Compress(engine.folder, engine.database, engine.tree, "none", "gzip")
+    one, other, third = (text_of(seed, range(1, count)) for count in (2, 3, 4))
+    for version, data in (("1", one), ("2", other), ("0", third)):
+        engine.store([document("/a", version, data)])
+    compress.run(NOW)  # one refers to the other, and shares its segment with the third, which stays
+    engine.store([document("/0", "1", one), document("/a", "4", text_of(99)), document("/a", "3", one)])
+    compress.run(NOW)  # the other refers to the one
+    rebuilt(engine)
+    with reopened(engine) as again:
+        check_promises(again)
+        assert [again.read("/a", version) for version in "0123"] == [third, one, other, one]
 
 
 def test_a_damaged_catalogue_is_replaced_and_what_it_alone_knew_is_named(engine: Engine) -> None:
