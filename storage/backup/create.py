@@ -15,11 +15,12 @@ from models.backups import BackupRow, begin_backup, end_backup, give_up_backups
 from models.changes import epoch, forget_changes, note_anew
 from storage.backup.copying import Copying, Progress
 from storage.backup.lists import read_lists
-from storage.backup.manifest import Kind, Manifest, manifests, new_backup_id, write_manifest
+from storage.backup.manifest import Kind, Manifest, new_backup_id, write_manifest
 from storage.backup.packs import PACK_BYTES, PackWriter
-from storage.backup.repository import Repository, doomed_packs
+from storage.backup.parents import Parents
+from storage.backup.repository import Repository
 from storage.backup.resume import Kept, kept_packs
-from storage.backup.snapshot import EPOCH, Snapshot, take_snapshot
+from storage.backup.snapshot import Snapshot, take_snapshot
 from storage.backup.untold import Records
 from storage.backup.waste import is_wasteful
 from storage.backup.writing import Basis, Writing
@@ -118,7 +119,7 @@ class _Round:
 
     def run(self, *, full: bool, started_s: float) -> tuple[Manifest | None, dict[str, str]]:
         """Return the manifest of the backup, or none, and what was found damaged."""
-        parent = None if full else self._parent()
+        parent = None if full else Parents(self._repository, self._engine.database).newest()
         if parent is not None and is_wasteful(parent):
             parent = None
         basis = Basis(parent)
@@ -139,19 +140,6 @@ class _Round:
         manifest = replace(manifest, finished_at=self._create.clock(), seconds=round(time.monotonic() - started_s, 3))
         write_manifest(self._repository, manifest)
         return manifest, {}
-
-    def _parent(self) -> Manifest | None:
-        """Return the newest backup of this catalogue whose manifest is whole, else the newest of any; none that is doomed."""
-        with self._engine.database.read() as connection:
-            mine = epoch(connection)
-        doomed = doomed_packs(self._repository)
-        first = None
-        for _, found in manifests(self._repository):
-            if isinstance(found, Manifest) and not doomed & found.packs.keys():
-                if found.marks[EPOCH] == mine:
-                    return found
-                first = first or found
-        return first
 
     def _snapshot(self, parent: Manifest | None, *, anew: bool) -> Snapshot:
         folder, database = self._engine.folder, self._engine.database
