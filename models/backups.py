@@ -100,9 +100,16 @@ def end_backup(connection: Connection, row: BackupRow) -> None:
         connection.execute(insert(_BACKUP), values)
 
 
-def note_verdict(connection: Connection, backup_id: str, verdict: str, at: datetime) -> None:
-    """Note what a verification said of a backup."""
-    connection.execute(update(_BACKUP).where(_BACKUP.c.backup_id == backup_id).values(verdict=verdict, verified_at=at))
+def note_verdict(connection: Connection, backup_id: str, verdict: str, at: datetime) -> bool:
+    """Note what a verification said of a backup; return whether the catalogue remembers that one."""
+    mine = _BACKUP.c.backup_id == backup_id
+    return bool(connection.execute(update(_BACKUP).where(mine).values(verdict=verdict, verified_at=at)).rowcount)
+
+
+def note_proven(connection: Connection, backup_id: str, at: datetime) -> None:
+    """Note that a restore gave back everything, unless all of it was read and something was not whole."""
+    mine = (_BACKUP.c.backup_id == backup_id) & (_BACKUP.c.verdict != "damaged")
+    connection.execute(update(_BACKUP).where(mine).values(verdict="good", verified_at=at))
 
 
 def remembered_backups(connection: Connection, limit: int = 1000) -> list[BackupRow]:

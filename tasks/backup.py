@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.database import Database
-from storage.backup.create import Create
+from storage.backup.create import Create, as_row
 from storage.backup.manifest import LATEST, Manifest, find_manifest
 from storage.backup.place import Place
 from storage.backup.verify import Verified, remember, verify_backup
@@ -64,13 +64,15 @@ def check_backup(place: Place, backup_id: str, progress: Progress, database: Dat
         NotFound: there is no such backup.
         StorageError: it cannot be read now: nothing is said of it.
     """
-    repository = place.open()
+    repository, row = place.open(), None
     try:
-        verified = verify_backup(repository, find_manifest(repository, backup_id), progress)
+        manifest = find_manifest(repository, backup_id)
+        row = as_row(manifest, repository.target.url, manifest.as_of)
+        verified = verify_backup(repository, manifest, progress)
     except BackupDamaged as error:  # the manifest itself
         verified = Verified(error.context.get("backup_id", backup_id), (error.message,), 0, 0)
     if database is not None:
-        remember(database, verified, datetime.now(UTC))
+        remember(database, verified, datetime.now(UTC), row)
     return {
         "id": verified.backup_id,
         "verdict": verified.verdict,

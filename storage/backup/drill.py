@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from models.backups import remembered_backups
+from models.backups import note_proven, note_verdict, remembered_backups
 from models.drills import DrillRow, add_drill
 from storage.backup.manifest import Manifest, backup_ids, read_manifest
 from storage.backup.place import Place
@@ -137,6 +137,11 @@ class RunDrill:
         drilled = Drilled(drill_id, at, verdict, backup_id, rto_s, rpo_s, tuple(proofs), tuple(problems[:_TOLD]))
         with self.engine.database.write("drill") as connection:
             add_drill(connection, drilled.row)
+            for one in proofs:
+                if one.damaged:
+                    note_verdict(connection, one.backup_id, "damaged", at)
+                elif not one.problems:
+                    note_proven(connection, one.backup_id, at)
         return drilled
 
 

@@ -22,7 +22,7 @@ from storage.layout import DataFolder
 from storage.rebuild import rebuild
 from storage.sync_manager import SyncStorageManager
 from storage.verify import Progress
-from strongroom.errors import StorageError
+from strongroom.errors import BackupDamaged, StorageError
 
 READ_AT_MOST = 20_000
 """Documents that are read: all of a smaller backup, else so many by lot. Every stored byte was hashed by the restore itself."""
@@ -33,7 +33,10 @@ _TOLD = 20
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What came of one backup. ``rto_s``: from nothing to the first document that was read; ``checked``: how many were."""
+    """What came of one backup. ``rto_s``: from nothing to the first document that was read; ``checked``: how many were.
+
+    ``damaged``: it does not hold what its manifest promises.
+    """
 
     backup_id: str
     documents: int
@@ -42,6 +45,7 @@ class Proof:
     rto_s: float
     seconds: float
     problems: tuple[str, ...]
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Prove:
             Transient: the target or the disk does not answer now: nothing is said of the backup.
         """
         started_s = time.monotonic()
-        problems, rto_s, checked, size = [*self._unknown()], 0.0, 0, 0
+        problems, rto_s, checked, size, damaged = [*self._unknown()], 0.0, 0, 0, False
         try:
             restored = Restore(self.repository, self.manifest, self.progress).run(scratch, now)
             size = restored.restored_bytes
@@ -79,8 +83,10 @@ class Prove:
             if error.retryable:
                 raise
             problems.append(error.message)
+            damaged = isinstance(error, BackupDamaged)
         documents, seconds = self.manifest.counts.documents, round(time.monotonic() - started_s, 3)
-        return Proof(self.manifest.backup_id, documents, checked, size, round(rto_s, 3), seconds, tuple(problems[:_TOLD]))
+        told = tuple(problems[:_TOLD])
+        return Proof(self.manifest.backup_id, documents, checked, size, round(rto_s, 3), seconds, told, damaged)
 
     def _unknown(self) -> Iterator[str]:
         if self.manifest.format < 1:

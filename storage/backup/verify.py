@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from models.backups import note_verdict
+from models.backups import BackupRow, end_backup, note_verdict
 from models.database import Database
 from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Manifest
@@ -54,10 +54,16 @@ def verify_backup(repository: Repository, manifest: Manifest, progress: Callable
     return Verified(manifest.backup_id, tuple(dict.fromkeys(problems)), len(manifest.packs), manifest.stored_bytes)
 
 
-def remember(database: Database, verified: Verified, now: datetime) -> None:
-    """Note the verdict in the catalogue."""
+def remember(database: Database, verified: Verified, now: datetime, row: BackupRow | None = None) -> None:
+    """Note the verdict in the catalogue.
+
+    Of a backup that it does not remember, such as the one that it was restored from, it then remembers ``row`` if that is damaged:
+    nothing may build on it, nor may a prune take it for the last good one.
+    """
     with database.write("backup") as connection:
-        note_verdict(connection, verified.backup_id, verified.verdict, now)
+        known = note_verdict(connection, verified.backup_id, verified.verdict, now)
+        if not known and row is not None and verified.problems:
+            end_backup(connection, replace(row, verdict=verified.verdict, verified_at=now))
 
 
 def _packs(repository: Repository, manifest: Manifest, progress: Callable[[int, int], None]) -> Iterator[str]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.backup import BACKUP, BACKUP_VERIFY
+from storage.backup.manifest import backup_ids, find_manifest, read_manifest
+from storage.backup.restore import Restore
+from storage.engine import Engine
+from storage.verify import silent
+from tasks.backup import BACKUP, BACKUP_VERIFY, check_backup, take_backup
+from tasks.backup_prune import prune_backups
 from tasks.jobs import run_job
 from tests.support.archive import body, document
 from tests.support.desk import Desk
@@ -31,3 +37,23 @@ def test_a_target_that_refuses_is_the_jobs_error(desk: Desk) -> None:
     row = desk.job(JOB)
     assert row.state in {"failed", "retrying"}
     assert row.error is not None
+
+
+def test_the_backup_that_a_folder_was_restored_from_is_not_the_last_good_one_when_it_has_rotted(desk: Desk, scratch: Path) -> None:
+    place, engine = desk.services.backups, desk.engine
+    for number in range(2):
+        engine.store([document("/a", f"{number}.0", body(n=number))])
+        take_backup(engine, place, silent, full=True)
+    repository = place.open()
+    older, newest = (find_manifest(repository, name) for name in backup_ids(repository))
+    Restore(repository, newest).run(scratch / "to", datetime.now(UTC))
+    own = next(iter(newest.packs.keys() - older.packs.keys()))
+    path = Path(place.url) / "packs" / own[:2] / own
+    path.write_bytes(path.read_bytes()[:-1] + b"~")
+    with Engine(scratch / "to").open() as back:
+        assert check_backup(place, "latest", silent, back.database)["verdict"] == "damaged"
+        done = prune_backups(place, back.database, {"keep_last": 1}, datetime.now(UTC), apply=True)
+        assert [one["id"] for one in done["keep"]] == [newest.backup_id, older.backup_id]
+        made = take_backup(back, place, silent, full=False)
+        assert read_manifest(repository, made["id"]).parent == older.backup_id
+        assert check_backup(place, made["id"], silent, back.database)["verdict"] == "good"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from models.backups import note_verdict, remembered_backups
 from models.drills import last_drills
 from storage.backup.drill import SCRATCH, Drilled, RunDrill, scratch_space
 from storage.backup.manifest import backup_ids, read_manifest, write_manifest
@@ -181,6 +182,31 @@ def test_another_key_turns_it_red(engine: Engine, scratch: Path) -> None:
         found = drill(engine, replace(place, key_file=other))
         assert found.verdict == "failed"
         assert "key" in found.problems[0]
+
+
+def verdicts(engine: Engine) -> list[str]:
+    with engine.database.read() as connection:
+        return [one.verdict for one in remembered_backups(connection)]
+
+
+def test_what_was_restored_whole_counts_as_proven_and_what_was_not_is_not_built_on(
+    taken: Engine, place: Place, repository: Repository
+) -> None:
+    assert drill(taken, place).verdict == "fresh"
+    assert verdicts(taken) == ["good", "good"]
+    flip_byte(repository)
+    found = drill(taken, place)
+    assert [one.damaged for one in found.proofs] == [True, False]
+    assert verdicts(taken) == ["damaged", "good"]
+    assert back_up(taken, repository).kind == "full"
+
+
+def test_a_drill_does_not_take_back_what_a_verification_of_all_bytes_found(taken: Engine, place: Place) -> None:
+    with taken.database.write() as connection:
+        [newest, _] = remembered_backups(connection)
+        note_verdict(connection, newest.backup_id, "damaged", NOW)
+    assert drill(taken, place).verdict == "fresh"
+    assert verdicts(taken) == ["damaged", "good"]
 
 
 def test_a_revision_that_the_backup_lacks_turns_it_red(taken: Engine, place: Place) -> None:
