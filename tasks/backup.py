@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.database import Database
+from storage.backup.beginning import repository_for
 from storage.backup.create import Create, as_row
 from storage.backup.manifest import LATEST, Manifest, find_manifest
 from storage.backup.place import Place
@@ -26,13 +27,17 @@ _TOLD = 100
 
 
 class BackupMessage(BaseModel):
-    """The arguments of ``strongroom.backup``: whether everything is copied again, or what the newest backup lacks."""
+    """The arguments of ``strongroom.backup``: whether everything is copied again, or what the newest backup lacks.
+
+    ``begin_anew``: the place is empty on purpose, though backups were taken there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     contract: int = Field(FIRST_CONTRACT, ge=1)
     request_id: str | None = None
     full: bool = False
+    begin_anew: bool = False
     priority: Literal["high", "normal", "low"] = "normal"
 
 
@@ -47,14 +52,17 @@ class BackupVerifyMessage(BaseModel):
     priority: Literal["high", "normal", "low"] = "normal"
 
 
-def take_backup(engine: Engine, place: Place, progress: Progress, *, full: bool, ping_url: str | None = None) -> dict[str, Any]:
+def take_backup(
+    engine: Engine, place: Place, progress: Progress, *, full: bool, begin_anew: bool = False, ping_url: str | None = None
+) -> dict[str, Any]:
     """Take a backup and return what that did, as JSON. The dead-man's switch is told of its beginning and of its end.
 
     Raises:
-        StorageError: there is no new backup; see ``storage.backup.create``.
+        StorageError: there is no new backup; see ``storage.backup.create`` and ``storage.backup.beginning``.
     """
     with pinged(ping_url):
-        return summary(Create(engine, place.make(datetime.now(UTC)), progress).run(full=full))
+        repository = repository_for(engine, place, datetime.now(UTC), anew=begin_anew)
+        return summary(Create(engine, repository, progress).run(full=full))
 
 
 def check_backup(place: Place, backup_id: str, progress: Progress, database: Database | None) -> dict[str, Any]:
@@ -99,9 +107,15 @@ def summary(manifest: Manifest) -> dict[str, Any]:
 
 def _backup(running: Running, message: BackupMessage) -> None:
     services = running.services
-    running.finish(
-        take_backup(services.engine, services.backups, running.progress, full=message.full, ping_url=services.ping_url)
+    done = take_backup(
+        services.engine,
+        services.backups,
+        running.progress,
+        full=message.full,
+        begin_anew=message.begin_anew,
+        ping_url=services.ping_url,
     )
+    running.finish(done)
 
 
 def _verify(running: Running, message: BackupVerifyMessage) -> None:

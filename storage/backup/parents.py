@@ -1,4 +1,4 @@
-"""Parents: which backup an incremental one builds on. Never one that is known not to be whole: the new one would not be either."""
+"""Parents: which backup an incremental one builds on. None that is known not to be whole: the new one would not be either."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def verify_backup(repository: Repository, manifest: Manifest, progress: Callable
 def remember(database: Database, verified: Verified, now: datetime, row: BackupRow | None = None) -> None:
     """Note the verdict in the catalogue.
 
-    Of a backup that it does not remember, such as the one that it was restored from, it then remembers ``row`` if that is damaged:
-    nothing may build on it, nor may a prune take it for the last good one.
+    Of a backup that it does not remember, such as the one that it was restored from, it then remembers ``row`` if that is
+    damaged: nothing may build on it, nor may a prune take it for the last good one.
     """
     with database.write("backup") as connection:
         known = note_verdict(connection, verified.backup_id, verified.verdict, now)

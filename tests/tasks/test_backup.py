@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.backup.manifest import backup_ids, find_manifest, read_manifest
+from storage.backup.place import Place
 from storage.backup.restore import Restore
 from storage.engine import Engine
 from storage.verify import silent
@@ -39,7 +41,7 @@ def test_a_target_that_refuses_is_the_jobs_error(desk: Desk) -> None:
     assert row.error is not None
 
 
-def test_the_backup_that_a_folder_was_restored_from_is_not_the_last_good_one_when_it_has_rotted(desk: Desk, scratch: Path) -> None:
+def test_the_backup_that_a_folder_came_from_is_not_the_last_good_one_when_it_has_rotted(desk: Desk, scratch: Path) -> None:
     place, engine = desk.services.backups, desk.engine
     for number in range(2):
         engine.store([document("/a", f"{number}.0", body(n=number))])
@@ -57,3 +59,16 @@ def test_the_backup_that_a_folder_was_restored_from_is_not_the_last_good_one_whe
         made = take_backup(back, place, silent, full=False)
         assert read_manifest(repository, made["id"]).parent == older.backup_id
         assert check_backup(place, made["id"], silent, back.database)["verdict"] == "good"
+
+
+def test_a_job_waits_for_a_disk_that_is_not_mounted(desk: Desk, scratch: Path) -> None:
+    desk.services = replace(desk.services, place=Place(str(scratch / "mnt")))
+    run_job(BACKUP, desk.services, {"request_id": JOB}, JOB)
+    assert desk.job(JOB).state == "done"
+    (scratch / "mnt").rename(scratch / "elsewhere")
+    run_job(BACKUP, desk.services, {"request_id": "backup-0002"}, "backup-0002")
+    row = desk.job("backup-0002")
+    assert row.state == "retrying"
+    assert "there is nothing" in str(row.error)
+    run_job(BACKUP, desk.services, {"request_id": "backup-0003", "begin_anew": True}, "backup-0003")
+    assert desk.job("backup-0003").state == "done"

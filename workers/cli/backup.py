@@ -59,6 +59,9 @@ def backup(context: typer.Context, data: Data = None) -> None:
 @backup_app.command()
 def create(
     full: Annotated[bool, typer.Option("--full", help="Copy everything again: needs no older backup's packs.")] = False,
+    begin_anew: Annotated[
+        bool, typer.Option("--begin-anew", help="The target is empty on purpose, though backups were taken there.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done. Without a service it is done here.")] = False,
     timeout: Timeout = 86_400.0,
     data: Data = None,
@@ -68,7 +71,7 @@ def create(
     """Take a backup: what the newest one lacks, or everything. A job for a running service, or done here with --wait.
 
     Nobody who stores or reads waits for it. What it adds is read back before it counts. Run again after it failed or was
-    killed, it goes on where it was.
+    killed, it goes on where it was. A target that held backups and is empty now is refused: its disk may not be mounted.
 
     JSON: an object with `job_id` (null when it was done here); with --wait also `id`, `kind` (full or incremental), `documents`,
     `new_bytes` (that it added at the target), `stored_bytes` (that it needs there, with what it shares), `new_segments`,
@@ -79,11 +82,10 @@ def create(
     with reported(as_json=as_json), engine_on(data) as engine:
         settings, shown = settings_of(data), not (quiet or as_json)
         if wait and not service_runs(settings.data_dir):
-            outcome = _create_here(engine, settings, full=full, shown=shown)
+            outcome = _create_here(engine, settings, full=full, begin_anew=begin_anew, shown=shown)
         else:
-            outcome = queue_and_wait(
-                engine, _plan("backup", {"full": full}), timeout if wait else None, "backing up", shown=shown
-            )
+            arguments = {"full": full, **({"begin_anew": True} if begin_anew else {})}
+            outcome = queue_and_wait(engine, _plan("backup", arguments), timeout if wait else None, "backing up", shown=shown)
     if as_json:
         print_json(outcome)
     elif "id" not in outcome:
@@ -93,11 +95,12 @@ def create(
         console().print(Text.assemble((outcome["id"], "bold green"), f"  {outcome['kind']}: {said}"), soft_wrap=True)
 
 
-def _create_here(engine: Engine, settings: Settings, *, full: bool, shown: bool) -> dict[str, Any]:  # JSON
+def _create_here(engine: Engine, settings: Settings, *, full: bool, begin_anew: bool, shown: bool) -> dict[str, Any]:  # JSON
     from tasks.backup import take_backup  # noqa: PLC0415 - see output.engine_on
 
     with progress_bar("backing up", DownloadColumn(), shown=shown) as tick:
-        done = take_backup(engine, backup_place(settings), tick, full=full, ping_url=ping_url_of(settings))
+        place, ping_url = backup_place(settings), ping_url_of(settings)
+        done = take_backup(engine, place, tick, full=full, begin_anew=begin_anew, ping_url=ping_url)
     return {"job_id": None, **done}
 
 

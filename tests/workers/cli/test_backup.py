@@ -86,3 +86,25 @@ def test_people_are_told_in_a_line(data: Path, filled: Engine) -> None:
     assert "full: 5 documents" in run(data, "create", "--wait").stdout
     assert "good" in run(data, "verify").stdout
     assert run(data, "create", "--wait", "--quiet").stdout == ""
+
+
+def test_an_empty_place_that_held_backups_is_a_disk_that_is_not_mounted(data: Path, filled: Engine, scratch: Path) -> None:
+    disk, target = scratch / "disk", {"STRONGROOM_BACKUP_TARGET": str(scratch / "mnt" / "strongroom")}
+    first = told(data, "create", "--wait", **target)["id"]
+    (scratch / "mnt").rename(disk)
+    (scratch / "mnt").mkdir()
+    answer = run(data, "create", "--wait", "--json", **target)
+    assert (answer.exit_code, json.loads(answer.stdout)["error"]["code"]) == (1, "target_unreachable")
+    assert list((scratch / "mnt").iterdir()) == []
+    (scratch / "mnt").rmdir()
+    disk.rename(scratch / "mnt")
+    assert told(data, "create", "--wait", **target)["kind"] == "incremental"
+    shutil.rmtree(scratch / "mnt")
+    assert told(data, "create", "--wait", "--begin-anew", **target)["kind"] == "full"
+    assert first not in [one["id"] for one in told(data, "list", **target)]
+
+
+def test_the_folder_in_the_data_folder_may_be_removed(data: Path, filled: Engine) -> None:
+    told(data, "create", "--wait")
+    shutil.rmtree(data / "backups")
+    assert told(data, "create", "--wait")["kind"] == "full"
