@@ -35,7 +35,5 @@ def _refuse_what_is_gone(engine: Engine, place: Place) -> None:
     with engine.database.read() as connection:
         taken = [one for one in remembered_backups(connection) if one.state == "done" and one.target == target.url]
     if taken:
-        said = (
-            f"{len(taken)} backups were taken to {target.url}, the last on {taken[0].started_at:%Y-%m-%d}: there is nothing."
-        )
+        said = f"{len(taken)} backups were taken to {target.url}, the last on {taken[0].started_at:%Y-%m-%d}: there is nothing."
         raise TargetUnreachable(said, "Mount the disk. Where it is empty on purpose: `strongroom backup create --begin-anew`.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ PARTS_AT_MOST = 16
 _ENTRIES = 20_000
 """Entries of one item: some 3 MB compressed."""
 _LEVEL = 3
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def _line(one: Entry) -> bytes:
 
 def _entry(line: dict[str, Any]) -> Entry:
     pack, offset, size, digest = line["index"]
+    if not _DIGEST.fullmatch(line["segment"]):  # it becomes a path: who holds the target must not choose that
+        raise BackupDamaged(f"A list names a segment {line['segment'][:80]!r}, which is no digest.")
     return Entry(
         Ref(line["pack"], line["offset"], line["size"], line["segment"]), Ref(pack or line["pack"], offset, size, digest)
     )

@@ -152,6 +152,8 @@ def read_manifest(repository: Repository, backup_id: str) -> Manifest:
         if json.loads(head.rstrip(b", ") + b"}")[_DIGEST] != hashlib.sha256(told).hexdigest():
             raise ValueError("it does not hash to its digest")
         fields = json.loads(told)
+        if fields["backup_id"] != backup_id:
+            raise ValueError(f"it is that of {fields['backup_id']}")
         if fields["format"] > FORMAT:
             raise BackupError(
                 f"The backup {backup_id} has format {fields['format']}.", "Use the release that made it, or a newer one."
