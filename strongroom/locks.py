@@ -47,6 +47,13 @@ def locked_if_free(path: Path, patience_s: float = 0.0) -> Iterator[bool]:
         yield _taken(descriptor, patience_s)
 
 
+@contextmanager
+def locked_folder_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock of a folder itself while entered if it is free; yields whether it is held. Nothing is made in the folder."""
+    with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+        yield _taken(descriptor, 0.0)
+
+
 def _taken(descriptor: int, patience_s: float) -> bool:
     deadline = time.monotonic() + patience_s
     pause_s, longest_s = _PAUSES_S
@@ -63,9 +70,9 @@ def _taken(descriptor: int, patience_s: float) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: Path, how: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
     # Opened anew each time: then it excludes this process's other threads as well.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, how | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     _held.add(descriptor)
     try:
         yield descriptor

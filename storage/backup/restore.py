@@ -31,6 +31,7 @@ from storage.rebuild import Rebuilt, rebuild
 from storage.verify import silent
 from strongroom import durable
 from strongroom.errors import DataFolderError
+from strongroom.locks import locked_folder_if_free
 
 STAGE = ".restoring"
 _MARK = "strongroom.json"
@@ -67,8 +68,18 @@ class Restore:
             BackupDamaged: the backup does not hold what it promised; there is no data folder then.
             DiskFull, TransientIO, PermissionRefused: the operating system refused; calling again goes on.
         """
+        to = to.absolute().resolve()
+        with durable.os_errors(f"cannot restore to {to}"):
+            if to.exists() and not to.is_dir():
+                raise DataFolderError(f"{to} is no folder.", "Name a new or an empty one: nothing is ever overwritten.")
+            durable.make_folder(to, "restore")
+            with locked_folder_if_free(to) as alone:
+                if not alone:
+                    raise DataFolderError(f"Another restore to {to} is under way.", "Wait for it, or name another folder.")
+                return self._run(to, now)
+
+    def _run(self, to: Path, now: datetime) -> Restored:
         started_s = time.monotonic()
-        to = to.absolute()
         folder = DataFolder(to / STAGE)
         resumed = self._begin(to, folder)
         self._refuse_documents(folder, resumed=resumed)
@@ -92,8 +103,8 @@ class Restore:
     def _begin(self, to: Path, folder: DataFolder) -> bool:
         """Make the folder; return whether an earlier run had begun."""
         with durable.os_errors(f"cannot restore to {to}"):
-            there = [entry.name for entry in to.iterdir()] if to.is_dir() else []
-            if (to.exists() and not to.is_dir()) or (there and STAGE not in there and there != ["lost+found"]):
+            there = [entry.name for entry in to.iterdir()]
+            if there and STAGE not in there and there != ["lost+found"]:
                 raise DataFolderError(f"{to} is not empty.", "Choose a new or an empty folder: nothing is ever overwritten.")
             if _MARK in there:  # it had come to its last step
                 raise DataFolderError(f"{to} is a data folder already.", f"It was restored: remove {to / STAGE}.")

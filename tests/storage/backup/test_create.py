@@ -16,6 +16,7 @@ from storage.backup.create import Create
 from storage.backup.local import LocalTarget
 from storage.backup.manifest import Manifest, backup_ids, find_manifest
 from storage.backup.repository import PACKS, Repository
+from storage.backup.restore import Restore
 from storage.backup.verify import verify_backup
 from storage.cleanup import make_plan
 from storage.compress import Compress
@@ -26,7 +27,7 @@ from storage.removal import Removal
 from storage.sweep import Sweep
 from storage.trail import Actor, Archive
 from storage.versions import pin
-from strongroom.errors import BackupError, NotFound, TransientIO
+from strongroom.errors import BackupError, DataFolderError, NotFound, TransientIO
 from tests.storage.test_rebuild import lose
 from tests.support.alike import store_versions
 from tests.support.archive import body, document, large_body
@@ -398,3 +399,18 @@ def test_progress_says_how_much_of_how_much(engine: Engine, repository: Reposito
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {made.counts.segment_bytes}
     assert seen[-1][0] == made.counts.segment_bytes
+
+
+def test_of_two_restores_to_one_folder_the_second_is_refused(engine: Engine, repository: Repository, to: Path) -> None:
+    filled(engine)
+    back_up(engine, repository)
+    refused: list[str] = []
+
+    def second() -> None:
+        with pytest.raises(DataFolderError, match="Another restore") as said:
+            Restore(repository, find_manifest(repository, "latest")).run(to, NOW)
+        refused.append(said.value.message)
+
+    with when("restore: sync", second):
+        assert told_after(repository, to) == told(engine)
+    assert refused
