@@ -7,7 +7,7 @@ import io
 import os
 import secrets
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +46,16 @@ class Written:
 
 
 def export(
-    archive: Archive, library_id: str, path: Path, actor: Actor, progress: Progress = lambda _done, _total: None
+    archive: Archive,
+    library_id: str,
+    path: Path,
+    actor: Actor,
+    progress: Progress = lambda _done, _total: None,
+    version: str | None = None,
 ) -> Written:
     """Write a library into one file: each revision that is stored, pins, labels. Whole and durable on return, or not there.
+
+    With ``version`` only what there is of that one.
 
     Each stored byte is verified before it is written. In constant memory, but for what refers to other contents (32 MiB each).
     A file of that name is replaced.
@@ -58,7 +65,7 @@ def export(
         IntegrityError: something of it is damaged; no file was written.
         InvalidRequest, DiskFull, PermissionRefused: the file cannot be written.
     """
-    manifest, contents = _look(archive, library_id)
+    manifest, contents = _look(archive, library_id, version)
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     if path.is_dir() or not path.parent.is_dir():
         raise InvalidRequest(f"{path} is a folder, or its folder is not there.", "Name a file in a folder that is there.")
@@ -76,14 +83,16 @@ def export(
     return Written(manifest.library_id, path, versions, len(manifest.revisions), len(contents), size, digest)
 
 
-def _look(archive: Archive, name: str) -> tuple[Manifest, list[StoredVersion]]:
+def _look(archive: Archive, name: str, version: str | None) -> tuple[Manifest, list[StoredVersion]]:
     with archive.database.read() as connection:
         library_id = real_name(connection, name)
-        stored = sorted(list_versions(connection, library_id, history=True), key=lambda one: (one.created_at, one.version))
+        found = list_versions(connection, library_id, version, history=True)
+        stored = sorted(found, key=lambda one: (one.created_at, one.version))
         if not stored:
-            raise NotFound(f"{name} is not stored.")
-        holders = [one for one in library_holders(connection, library_id) if not one.removed]
-        said = _said(connection, library_id)
+            raise NotFound(f"{name}{f' {version}' if version else ''} is not stored.")
+        wanted = {one.version for one in stored}
+        holders = [one for one in library_holders(connection, library_id) if not one.removed and one.version in wanted]
+        said = _said(connection, library_id, wanted)
     records = {(one.version, one.stored_at): one for one in find_records(archive.folder, archive.database, holders)}
     contents = list({one.place.content_sha256: one for one in stored}.values())
     revisions = [_revision(records[one.version, one.created_at]) for one in stored]
@@ -93,11 +102,16 @@ def _look(archive: Archive, name: str) -> tuple[Manifest, list[StoredVersion]]:
     return Manifest.model_validate({**told, "documents": documents, **said}), contents
 
 
-def _said(connection: Connection, library_id: str) -> dict[str, object]:
-    pins = [Said(version=one.version, by=one.by, why=one.why) for one in list_pins(connection, library_id)]
-    labels = [Said(version=one.version, label=one.label, by=one.by, why=one.why) for one in list_labels(connection, library_id)]
+def _said(connection: Connection, library_id: str, wanted: Collection[str]) -> dict[str, object]:
+    pins = [one for one in list_pins(connection, library_id) if one.version in wanted]
+    labels = [one for one in list_labels(connection, library_id) if one.version in wanted]
     held = find_held(connection, library_id)
-    return {"pins": pins, "labels": labels, "latest": held.version if held is not None and held.by_hand else None}
+    by_hand = held is not None and held.by_hand and held.version in wanted
+    return {
+        "pins": [Said(version=one.version, by=one.by, why=one.why) for one in pins],
+        "labels": [Said(version=one.version, label=one.label, by=one.by, why=one.why) for one in labels],
+        "latest": held.version if held is not None and by_hand else None,
+    }
 
 
 def _revision(one: VersionRecord) -> Revision:

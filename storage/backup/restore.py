@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,14 +69,8 @@ class Restore:
             DiskFull, TransientIO, PermissionRefused: the operating system refused; calling again goes on.
         """
         to = to.absolute().resolve()
-        with durable.os_errors(f"cannot restore to {to}"):
-            if to.exists() and not to.is_dir():
-                raise DataFolderError(f"{to} is no folder.", "Name a new or an empty one: nothing is ever overwritten.")
-            durable.make_folder(to, "restore")
-            with locked_folder_if_free(to) as alone:
-                if not alone:
-                    raise DataFolderError(f"Another restore to {to} is under way.", "Wait for it, or name another folder.")
-                return self._run(to, now)
+        with alone_in(to):
+            return self._run(to, now)
 
     def _run(self, to: Path, now: datetime) -> Restored:
         started_s = time.monotonic()
@@ -89,12 +83,12 @@ class Restore:
         size = unpack_segments(self.repository, entries, folder, self.progress)
         write_journal(self.repository, self.manifest, folder.journal)
         with durable.os_errors("cannot restore"):
-            _sync(folder.root)
+            sync(folder.root)
         folder.create()
         rebuilt = rebuild(folder, self._url(folder), now)
         counts = self._load(self._url(folder))
         with durable.os_errors("cannot restore"):
-            _move_up(folder.root, to)
+            move_up(folder.root, to)
         seconds = round(time.monotonic() - started_s, 3)
         return Restored(
             self.manifest.backup_id, self.manifest.as_of, to, counts, size, seconds, self._differences(rebuilt, counts)
@@ -164,6 +158,23 @@ class Restore:
         return tuple(found)
 
 
+@contextmanager
+def alone_in(to: Path) -> Iterator[None]:
+    """Make the folder that is restored to, and keep other restores out of it while entered.
+
+    Raises:
+        DataFolderError: it is no folder, or another one is at work there.
+    """
+    with durable.os_errors(f"cannot restore to {to}"):
+        if to.exists() and not to.is_dir():
+            raise DataFolderError(f"{to} is no folder.", "Name a new or an empty one: nothing is ever overwritten.")
+        durable.make_folder(to, "restore")
+        with locked_folder_if_free(to) as alone:
+            if not alone:
+                raise DataFolderError(f"Another restore to {to} is under way.", "Wait for it, or name another folder.")
+            yield
+
+
 def _holds_documents(database: Database) -> bool:
     if has_no_tables(database):
         return False
@@ -181,7 +192,7 @@ def _clear(folder: DataFolder, wanted: Collection[str]) -> None:
             path.unlink()
 
 
-def _sync(root: Path) -> None:
+def sync(root: Path) -> None:
     """Make all files and folders durable: written out together first, then each is asked whether that went well."""
     durable.step("restore: sync")
     os.sync()
@@ -192,7 +203,7 @@ def _sync(root: Path) -> None:
         durable.fsync_folder(Path(path), "restore")
 
 
-def _move_up(stage: Path, to: Path) -> None:
+def move_up(stage: Path, to: Path) -> None:
     """Move everything out of the stage, the mark last: then this is a data folder."""
     (stage / _WHERE).unlink(missing_ok=True)
     names = sorted((entry.name for entry in stage.iterdir()), key=lambda name: name == _MARK)

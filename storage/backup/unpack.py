@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from backports import zstd
@@ -23,7 +24,9 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class Item:
+    """What lies at a place of a backup, and the file that it becomes."""
+
     ref: Ref
     path: Path
 
@@ -37,10 +40,16 @@ def unpack_segments(repository: Repository, entries: Mapping[str, Entry], folder
         BackupDamaged: the backup does not hold what it promised.
         DiskFull, TransientIO, PermissionRefused: the operating system refused.
     """
-    packs: dict[str, list[_Item]] = defaultdict(list)
-    for name, entry in entries.items():
-        packs[entry.segment.pack].append(_Item(entry.segment, folder.segment(name)))
-        packs[entry.index.pack].append(_Item(entry.index, folder.index(name)))
+    segments = (Item(entry.segment, folder.segment(name)) for name, entry in entries.items())
+    indexes = (Item(entry.index, folder.index(name)) for name, entry in entries.items())
+    return unpack(repository, chain(segments, indexes), progress)
+
+
+def unpack(repository: Repository, items: Iterable[Item], progress: Progress) -> int:
+    """Write these files, pack by pack; as ``unpack_segments``."""
+    packs: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        packs[item.ref.pack].append(item)
     total, done = sum(one.ref.size_bytes for items in packs.values() for one in items), 0
     for name in sorted(packs):
         durable.step("restore: pack")
@@ -52,7 +61,7 @@ def unpack_segments(repository: Repository, entries: Mapping[str, Entry], folder
     return total
 
 
-def _unpack(reader: _Reader, items: Iterable[_Item]) -> None:
+def _unpack(reader: _Reader, items: Iterable[Item]) -> None:
     for one in items:
         reader.skip_to(one.ref.offset)
         digest = hashlib.sha256()
@@ -89,7 +98,7 @@ class _Reader:
             yield part
 
 
-def _is_there(item: _Item) -> bool:
+def _is_there(item: Item) -> bool:
     with durable.os_errors("cannot read what was restored before"):
         if not item.path.exists() or item.path.stat().st_size != item.ref.size_bytes:
             return False

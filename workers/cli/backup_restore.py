@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ import typer
 from rich.progress import DownloadColumn
 from rich.text import Text
 
-from strongroom.errors import StorageError
+from strongroom.errors import InvalidRequest, StorageError
 from workers.backups import backup_place
 from workers.cli.output import (
     FAILED,
@@ -30,11 +30,15 @@ from workers.cli.output import (
     stderr,
     told,
 )
+from workers.cli.who import actor
 
 if TYPE_CHECKING:
     from models.database import Database
+    from storage.backup.manifest import Manifest
     from storage.backup.place import Place
+    from storage.backup.repository import Repository
     from storage.backup.restore import Restored
+    from storage.backup.unpack import Progress
 
 Which = Annotated[str, typer.Argument(metavar="ID", help="A backup's id, the beginning of one, or latest.")]
 Target = Annotated[str | None, typer.Option("--target", help="Where the backups are; else STRONGROOM_BACKUP_TARGET.")]
@@ -84,6 +88,8 @@ def restore(
     database_url: Annotated[
         str | None, typer.Option("--database-url", help="An empty PostgreSQL for the catalogue; else SQLite in the folder.")
     ] = None,
+    library: Annotated[str | None, typer.Option("--library", help="This library alone; else everything.")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="This version of the library alone.")] = None,
     target: Target = None,
     key_file: Key = None,
     data: Data = None,
@@ -93,6 +99,7 @@ def restore(
     """Make a data folder of a backup, on which a service can run: `strongroom --data FOLDER up`. Nothing is overwritten.
 
     Needs no data folder: name the target when it is lost. Killed half-way it leaves no data folder; run again, it goes on.
+    With --library the new folder holds that library, with its revisions, pins and labels, and the backup is read once.
 
     JSON: an object with `id`, `as_of`, `folder`, `documents`, `revisions`, `segments`, `bytes`, `seconds` and `differences`
     (what came back otherwise than the manifest promised: empty when all is well).
@@ -100,13 +107,13 @@ def restore(
     Exit codes: 0 all of it is back, 1 it is not.
     """
     from storage.backup.manifest import find_manifest  # noqa: PLC0415 - see output.engine_on
-    from storage.backup.restore import Restore  # noqa: PLC0415 - the same
 
     with reported(as_json=as_json):
+        run = _restoring(library, version, database_url)
         repository = place_of(target, key_file, data).open()
         manifest = find_manifest(repository, backup_id)
         with progress_bar("restoring", DownloadColumn(), shown=not (quiet or as_json)) as tick:
-            done = Restore(repository, manifest, tick, database_url).run(to, datetime.now(UTC))
+            done = run(repository, manifest, tick, to)
     if as_json:
         print_json(_restored(done))
     elif not quiet or done.differences:
@@ -116,6 +123,25 @@ def restore(
         stderr().print(told(difference, "yellow"), soft_wrap=True)
     if done.differences:
         raise typer.Exit(FAILED)
+
+
+_Run = Callable[["Repository", "Manifest", "Progress", Path], "Restored"]
+
+
+def _restoring(library: str | None, version: str | None, database_url: str | None) -> _Run:
+    """Return what restores everything, or what these options name of it."""
+    from storage.backup.part import RestorePart  # noqa: PLC0415 - see output.engine_on
+    from storage.backup.restore import Restore  # noqa: PLC0415 - the same
+
+    if library is None:
+        if version is not None:
+            raise InvalidRequest("--version needs a library.", "Such as --library /acme/widget --version 1.3.")
+        return lambda repository, manifest, tick, to: Restore(repository, manifest, tick, database_url).run(to, datetime.now(UTC))
+    if database_url is not None:
+        raise InvalidRequest("A part of a backup has its catalogue in its folder.", "Leave out --database-url, or --library.")
+    return lambda repository, manifest, tick, to: RestorePart(repository, manifest, library, version, tick).run(
+        to, actor(f"restored from {manifest.backup_id}"), datetime.now(UTC)
+    )
 
 
 def _restored(done: Restored) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""A part of a backup: one library, or one version of it, becomes a data folder of its own.
+
+All indexes are read, and of the segments only those that hold something of it. They become a data folder in which the catalogue
+finds what there was; from there the part goes by the way of an export into a new one. So what is shared with other libraries, or
+refers to other contents, comes along, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from models.backups import count_everything
+from models.catalogue import list_versions, places_of
+from models.names import real_name
+from models.rows import Place
+from storage.backup.lists import Entry, read_lists
+from storage.backup.manifest import Counts, Manifest
+from storage.backup.repository import Repository
+from storage.backup.restore import Restored, alone_in, move_up, sync
+from storage.backup.unpack import Item, Progress, unpack, write_journal
+from storage.bring_in import import_file
+from storage.engine import Engine
+from storage.export import export
+from storage.layout import DataFolder
+from storage.rebuild import rebuild
+from storage.trail import Actor
+from storage.verify import silent
+from strongroom import durable
+from strongroom.errors import DataFolderError, NotFound
+
+STAGE = ".restoring-part"
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePart:
+    """Restores a library of a backup, or one ``version`` of it, with its revisions, pins and labels."""
+
+    repository: Repository
+    manifest: Manifest
+    library_id: str
+    version: str | None = None
+    progress: Progress = silent
+
+    def run(self, to: Path, actor: Actor, now: datetime) -> Restored:
+        """Make a data folder of it at ``to``, which must be empty or not there yet. Durable on return.
+
+        Revisions come in their order, at the time of the restore. Killed, it leaves no data folder; called again it begins anew.
+
+        Raises:
+            NotFound: the backup does not have it.
+            DataFolderError: something else is there.
+            BackupDamaged: the backup does not hold what it promised; there is no data folder then.
+            DiskFull, TransientIO, PermissionRefused: the operating system refused.
+        """
+        to = to.absolute().resolve()
+        with alone_in(to):
+            return self._run(to, actor, now)
+
+    def _run(self, to: Path, actor: Actor, now: datetime) -> Restored:
+        started_s = time.monotonic()
+        stage = self._begin(to)
+        try:
+            new, size = self._bring(stage, actor, now)
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+        with Engine(new).open() as engine, engine.database.read() as connection:
+            counts = Counts(**asdict(count_everything(connection)))
+        with durable.os_errors("cannot restore"):
+            shutil.rmtree(stage / "then")
+            sync(new)
+            move_up(new, to)
+            stage.rmdir()
+        seconds = round(time.monotonic() - started_s, 3)
+        return Restored(self.manifest.backup_id, self.manifest.as_of, to, counts, size, seconds, ())
+
+    def _begin(self, to: Path) -> Path:
+        """Make the stage; what a run that was killed had made is removed, since all there is in the folder is that run's."""
+        stage = to / STAGE
+        with durable.os_errors(f"cannot restore to {to}"):
+            there = {entry.name for entry in to.iterdir()} - {"lost+found"}
+            if there and (STAGE not in there or DataFolder(to).exists()):
+                raise DataFolderError(f"{to} is not empty.", "Choose a new or an empty folder: nothing is ever overwritten.")
+            for name in sorted(there, key=lambda name: name == STAGE):
+                shutil.rmtree(to / name)
+            durable.make_folder(stage, "restore")
+        return stage
+
+    def _bring(self, stage: Path, actor: Actor, now: datetime) -> tuple[Path, int]:
+        folder, new = DataFolder(stage / "then"), stage / "new"
+        file = folder.tmp / "part.tar"
+        entries = read_lists(self.repository, self.manifest.lists)
+        with durable.os_errors("cannot restore"):
+            _lay_out(folder, entries)
+        size = unpack(self.repository, (Item(one.index, folder.index(name)) for name, one in entries.items()), self.progress)
+        write_journal(self.repository, self.manifest, folder.journal)
+        folder.create()
+        rebuild(folder, f"sqlite:///{folder.metadata / 'catalogue.db'}", now)
+        with Engine(folder.root).open() as engine:
+            with engine.database.read() as connection:
+                names = self._needed(connection) & entries.keys()
+            wanted = [Item(entries[name].segment, folder.segment(name)) for name in sorted(names)]
+            size += unpack(self.repository, wanted, self.progress)
+            export(engine.archive, self.library_id, file, actor, version=self.version)
+        with Engine(new).create() as engine:
+            import_file(engine, file, actor)
+        return new, size
+
+    def _needed(self, connection: Connection) -> set[str]:
+        """Return the segments that hold the revisions, and what those refer to."""
+        found = list_versions(connection, real_name(connection, self.library_id), self.version, history=True)
+        places = [one.place for one in found]
+        if not places:
+            what = f"{self.library_id} {self.version}" if self.version else self.library_id
+            raise NotFound(f"{what} is not in the backup {self.manifest.backup_id}.", "`strongroom backup list` shows others.")
+        return {one.segment_sha256 for one in _with_bases(connection, places)}
+
+
+def _with_bases(connection: Connection, places: Iterable[Place]) -> Iterable[Place]:
+    todo, seen = list(places), set[str]()
+    while todo:
+        place = todo.pop()
+        yield place
+        base = place.reference_sha256
+        if base is not None and base not in seen:
+            seen.add(base)
+            todo += places_of(connection, base)
+
+
+def _lay_out(folder: DataFolder, entries: Mapping[str, Entry]) -> None:
+    """Make the folders, and for each segment a file of its size that holds nothing: the catalogue is made of the indexes."""
+    durable.make_folder(folder.metadata, "restore")
+    for number in range(256):
+        (folder.segments / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+    for name, entry in entries.items():
+        with folder.segment(name).open("wb") as file:
+            file.truncate(entry.segment.size_bytes)
