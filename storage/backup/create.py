@@ -5,16 +5,17 @@ Until the manifest is there nothing claims to be a backup. Whatever goes wrong b
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from models.backups import BackupRow, begin_backup, end_backup, give_up_backups
 from models.changes import epoch, forget_changes, note_anew
 from storage.backup.copying import Copying, Progress
-from storage.backup.lists import read_lists
+from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Kind, Manifest, new_backup_id, write_manifest
 from storage.backup.packs import PACK_BYTES, PackWriter
 from storage.backup.parents import Parents
@@ -27,6 +28,7 @@ from storage.backup.writing import Basis, Writing
 from storage.engine import Engine
 from storage.mend_journal import mend_journal
 from storage.verify import silent
+from strongroom import durable
 from strongroom.errors import BackupError, IntegrityError, StorageError
 
 ROUNDS = 3
@@ -129,7 +131,7 @@ class _Round:
             basis.entries = read_lists(self._repository, parent.lists)
             names = {one.segment_sha256 for one in snapshot.segments}
             snapshot.gone = sorted(basis.entries.keys() - names)
-            snapshot.segments = [one for one in snapshot.segments if one.segment_sha256 not in basis.entries]
+            snapshot.segments = [one for one in snapshot.segments if not self._is_in(basis.entries, one.segment_sha256)]
         copying = self._copy(snapshot)
         if copying.damaged:
             return None, copying.damaged
@@ -140,6 +142,15 @@ class _Round:
         manifest = replace(manifest, finished_at=self._create.clock(), seconds=round(time.monotonic() - started_s, 3))
         write_manifest(self._repository, manifest)
         return manifest, {}
+
+    def _is_in(self, entries: Mapping[str, Entry], name: str) -> bool:
+        """Tell whether a backup has a segment, and its index as it is now: an index may have been made again, or tell less."""
+        try:
+            with durable.os_errors("cannot read an index"):
+                data = self._engine.folder.index(name).read_bytes()
+        except StorageError:  # the copy says what is wrong, or finds it in the trash
+            return False
+        return name in entries and entries[name].index.sha256 == hashlib.sha256(data).hexdigest()
 
     def _snapshot(self, parent: Manifest | None, *, anew: bool) -> Snapshot:
         folder, database = self._engine.folder, self._engine.database

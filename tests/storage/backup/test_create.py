@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from storage.backup.verify import verify_backup
 from storage.cleanup import make_plan
 from storage.compress import Compress
 from storage.engine import Engine
+from storage.index import read_index, replace_index
 from storage.policies import parse_policies
 from storage.rebuild import rebuild
 from storage.removal import Removal
@@ -130,6 +132,24 @@ def test_a_catalogue_that_was_made_anew_costs_a_comparison_and_no_copy(engine: E
         second = back_up(again, repository)
         assert (second.kind, second.new_segments, second.removed) == ("incremental", 0, 0)
         assert told_after(repository, to) == told(again)
+
+
+def test_an_index_that_was_made_again_is_in_the_next_backup_also_when_the_catalogue_was_made_anew(
+    engine: Engine, repository: Repository, to: Path
+) -> None:
+    engine.store([document("/a", "1.0", body(n=1)), document("/b", "1.0", body(n=2))])
+    back_up(engine, repository)
+    [path] = engine.folder.segments.glob("??/*.index")
+    index = read_index(path)
+    replace_index(engine.folder.tmp / "new.index", path, replace(index, versions=index.versions[:1]))
+    engine.close()
+    lose(engine.folder.root)
+    rebuild(engine.folder, engine.database.url, NOW)
+    with Engine(engine.folder.root).open() as again:
+        second = back_up(again, repository)
+        assert (second.kind, second.new_segments) == ("incremental", 1)
+        assert [one.version for one in again.versions("/b")] == []
+        assert told_after(repository, to)["version"] == told(again)["version"]
 
 
 def test_a_long_chain_is_written_anew_and_says_the_same(engine: Engine, repository: Repository, to: Path) -> None:
