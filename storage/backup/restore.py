@@ -34,6 +34,8 @@ from strongroom.errors import DataFolderError
 from strongroom.locks import locked_folder_if_free
 
 STAGE = ".restoring"
+ROW_BYTES = 30_000
+"""A revision's row takes about as long as so many bytes take to be unpacked: bytes alone are not what is left."""
 _MARK = "strongroom.json"
 _WHERE = "tmp/restored-to"
 
@@ -80,13 +82,17 @@ class Restore:
         entries = read_lists(self.repository, self.manifest.lists)
         with durable.os_errors("cannot restore"):
             _clear(folder, entries.keys())
-        size = unpack_segments(self.repository, entries, folder, self.progress)
+        rows = self.manifest.counts.revisions * ROW_BYTES
+        size = unpack_segments(self.repository, entries, folder, lambda done, all_: self.progress(done, all_ + rows))
         write_journal(self.repository, self.manifest, folder.journal)
         with durable.os_errors("cannot restore"):
             sync(folder.root)
         folder.create()
-        rebuilt = rebuild(folder, self._url(folder), now)
+        rebuilt = rebuild(
+            folder, self._url(folder), now, lambda done, all_: self.progress(size + rows * done // (2 * all_ or 1), size + rows)
+        )
         counts = self._load(self._url(folder))
+        self.progress(size + rows, size + rows)
         with durable.os_errors("cannot restore"):
             move_up(folder.root, to)
         seconds = round(time.monotonic() - started_s, 3)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import DownloadColumn
+from rich.progress import TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -88,7 +88,7 @@ def _drill_here(engine: Engine, settings: Settings, *, shown: bool) -> dict[str,
     from tasks.drill import summary  # noqa: PLC0415 - the same
 
     max_age = timedelta(hours=settings.backup_max_age_hours)
-    with progress_bar("restoring", DownloadColumn(), shown=shown) as tick:
+    with progress_bar("restoring", TaskProgressColumn(), shown=shown) as tick:
         return {"job_id": None, **summary(RunDrill(engine, backup_place(settings), max_age, tick).run())}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import DownloadColumn
+from rich.progress import DownloadColumn, TaskProgressColumn
 from rich.text import Text
 
 from strongroom.errors import InvalidRequest, StorageError
@@ -112,7 +112,7 @@ def restore(
         run = _restoring(library, version, database_url)
         repository = place_of(target, key_file, data).open()
         manifest = find_manifest(repository, backup_id)
-        with progress_bar("restoring", DownloadColumn(), shown=not (quiet or as_json)) as tick:
+        with progress_bar("restoring", TaskProgressColumn(), shown=not (quiet or as_json)) as tick:
             done = run(repository, manifest, tick, to)
     if as_json:
         print_json(_restored(done))

@@ -17,7 +17,7 @@ from storage.backup.create import Create
 from storage.backup.local import LocalTarget
 from storage.backup.manifest import Manifest, backup_ids, find_manifest
 from storage.backup.repository import PACKS, Repository
-from storage.backup.restore import Restore
+from storage.backup.restore import ROW_BYTES, Restore
 from storage.backup.verify import verify_backup
 from storage.cleanup import make_plan
 from storage.compress import Compress
@@ -419,6 +419,20 @@ def test_progress_says_how_much_of_how_much(engine: Engine, repository: Reposito
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {made.counts.segment_bytes}
     assert seen[-1][0] == made.counts.segment_bytes
+
+
+def test_a_restore_is_not_said_to_be_over_before_its_catalogue_is_made(engine: Engine, repository: Repository, to: Path) -> None:
+    filled(engine)
+    made = back_up(engine, repository)
+    seen: list[tuple[int, int]] = []
+    at_the_sync: list[int] = []
+    with when("restore: sync", lambda: at_the_sync.append(len(seen))):
+        Restore(repository, made, lambda done, total: seen.append((done, total))).run(to, NOW)
+    assert seen == sorted(seen)
+    [total] = {total for _, total in seen}
+    unpacked = seen[at_the_sync[0] - 1][0]
+    assert unpacked == total - made.counts.revisions * ROW_BYTES
+    assert seen[-1] == (total, total)
 
 
 def test_of_two_restores_to_one_folder_the_second_is_refused(engine: Engine, repository: Repository, to: Path) -> None:
