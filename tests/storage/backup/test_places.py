@@ -6,21 +6,29 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from storage.backup.drill import RunDrill
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import manifests
+from storage.backup.manifest import backup_ids, find_manifest, manifests, read_manifest
+from storage.backup.part import RestorePart
 from storage.backup.place import Place
-from storage.backup.repository import make_repository, open_repository
+from storage.backup.prune import Prune
+from storage.backup.repository import make_repository, open_repository, pack_path
 from storage.backup.s3 import S3Target, s3_target
 from storage.backup.seal import Seal, Unsealed, make_key, seal_of
 from storage.backup.target import Target
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
+from storage.retention import Policy
+from storage.trail import Actor
+from storage.verify import silent
 from strongroom.errors import BackupDamaged, BackupKeyError, ConfigurationError, TargetUnreachable
+from tasks.backup import take_backup
 from tests.support.archive import body, document
 from tests.support.backups import NOW, back_up, filled, repository_at, told, told_after
 from tests.support.flaky import Flaky, flaky
@@ -49,6 +57,33 @@ def test_a_bucket_gives_back_what_was_backed_up_and_sealed(engine: Engine, bucke
         assert verify_backup(repository, one).problems == ()
     assert told_after(repository, scratch / "restored", first.backup_id) == before
     assert told_after(repository, scratch / "restored") == told(engine)
+
+
+def test_in_a_bucket_backups_are_drilled_pruned_and_restored_in_part(
+    engine: Engine, bucket: Bucket, store: Store, sealed: Seal, scratch: Path
+) -> None:
+    place = Place(f"s3://{store.bucket}/{bucket().prefix}", scratch / "key", store.access)
+    for number in range(3):
+        engine.store([document("/a", f"{number}.0", body(n=number))])
+        take_backup(engine, place, silent, full=number < 2)
+    found = RunDrill(engine, place).run()
+    assert (found.verdict, found.proofs[0].documents) == ("fresh", 3)
+    repository = place.open()
+    latest = find_manifest(repository, "latest")
+    names = backup_ids(repository)
+    lost = next(name for name in latest.packs if name not in find_manifest(repository, names[1]).packs)
+    repository.target.remove(pack_path(lost))
+    assert RunDrill(engine, place).run().verdict == "failed"
+    made = take_backup(engine, place, silent, full=False)
+    assert (made["kind"], read_manifest(repository, made["id"]).parent) == ("incremental", names[0])
+    done = Prune(repository, engine.database, Policy(keep_last=1)).apply(datetime.now(UTC))
+    assert backup_ids(repository) == sorted(one.backup_id for one in done.fates if one.keep)
+    assert done.doomed > 0
+    last = Prune(repository, engine.database, Policy(keep_last=1)).apply(datetime.now(UTC) + timedelta(days=2))
+    assert last.removed == done.doomed
+    done_of = RestorePart(repository, find_manifest(repository, "latest"), "/a", "1.0")
+    assert done_of.run(scratch / "part", Actor("person:test"), NOW).counts.documents == 1
+    assert RunDrill(engine, place).run().verdict == "fresh"
 
 
 def everything(target: Target) -> dict[str, bytes]:
