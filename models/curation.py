@@ -130,6 +130,13 @@ def add_audit(connection: Connection, rows: Iterable[AuditRow]) -> None:
         connection.execute(insert(_AUDIT), values)
 
 
+def audited(connection: Connection, actions: Iterable[str]) -> list[AuditRow]:
+    """Return every change of these kinds, the oldest first."""
+    columns = _AUDIT.c
+    query = select(*(columns[name] for name in AuditRow.__slots__)).where(columns.action.in_(tuple(actions)))
+    return [AuditRow(*row) for row in connection.execute(query.order_by(columns.audit_id))]
+
+
 def list_audit(
     connection: Connection, library_id: str | None = None, version: str | None = None, limit: int = 1000
 ) -> list[AuditRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +11,35 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from models.catalogue import list_segments
-from models.curation import list_labels, list_pins
+from models.curation import audited, list_labels, list_pins
 from models.database import Database
-from models.mending import Holder, every_holder, held_latest, removed_rows
+from models.mending import Holder, every_holder, held_latest, library_holders, removed_rows
+from models.names import NAMINGS
 from storage.damage import plain_of
 from storage.documents import Limits
-from storage.events import Event, Labelled, LatestHeld, Pinned, Removed, Restored, Unpinned, append_events, read_events
+from storage.events import (
+    Aliased,
+    Event,
+    Labelled,
+    LatestHeld,
+    Pinned,
+    Removed,
+    Renamed,
+    Restored,
+    Unaliased,
+    Unpinned,
+    append_events,
+    read_events,
+)
 from storage.index import VersionRecord
 from storage.journal import overwrite_damaged
 from storage.layout import DataFolder
+from storage.naming import Names, under_todays_names, without_erased
 from storage.quarantine import note_of
+from storage.recorded import find_records
+from storage.replay import replay
 from storage.retelling import made_anew, read_if_whole
+from storage.trail import behind, event_of
 from strongroom import durable
 
 BY = "repair"
@@ -50,7 +68,11 @@ def retell(folder: DataFolder, database: Database, now: datetime) -> int:
     Raises:
         DiskFull, TransientIO, PermissionRefused: the operating system refused.
     """
-    untold = [*_versions(folder, database), *_changes(folder, database, now)]
+    told = _events(folder)
+    names = _names(database, told)
+    untold: list[Event | VersionRecord] = [*names, *_versions(folder, database, Names([*told, *names]))]
+    said = _Said([*_events(folder), *names])  # read again: to read every index takes its time
+    untold += _changes(folder, database, said, now)
     if untold:
         append_events(folder.journal, untold)
     return len(untold)
@@ -71,36 +93,54 @@ def _keep_copy(folder: DataFolder, now: datetime) -> Path:
     return kept
 
 
-def _versions(folder: DataFolder, database: Database) -> Iterator[VersionRecord]:
+def _events(folder: DataFolder) -> list[Event]:
+    return [event for event in read_events(folder.journal) if not isinstance(event, VersionRecord)]
+
+
+def _names(database: Database, told: Sequence[Event]) -> list[Event]:
+    """Return the renames and aliases that the audit trail knows and the journal does not tell."""
+    with database.read() as connection:
+        rows = audited(connection, NAMINGS)
+    known = {one for one in told if isinstance(one, Renamed | Aliased | Unaliased)}
+    events = (event_of(row) for row in rows)
+    return [one for one in events if one not in known]
+
+
+def _versions(folder: DataFolder, database: Database, names: Names) -> Iterator[VersionRecord]:
     """Yield a record of each revision that neither the rest of the journal nor an index tells of."""
     with database.read() as connection:
         pending: dict[tuple[str, str, datetime], Holder] = {_key(one): one for one in every_holder(connection)}
         segments = [name for name, _ in list_segments(connection)]
     for event in read_events(folder.journal):
         if isinstance(event, VersionRecord):
-            pending.pop(_key(event), None)
+            pending.pop(_todays(event, names), None)
     for name in segments:
         index = read_if_whole(folder.index(name))
         for record in index.versions if index else ():
-            pending.pop(_key(record), None)
+            pending.pop(_todays(record, names), None)
     for one in pending.values():
         yield made_anew(one, None, lambda content: plain_of(folder, database, content), Limits())
 
 
-def _key(one: Holder | VersionRecord) -> tuple[str, str, datetime]:
+def _key(one: Holder) -> tuple[str, str, datetime]:
     return (one.library_id, one.version, one.stored_at)
 
 
-def _changes(folder: DataFolder, database: Database, now: datetime) -> Iterator[Event]:
+def _todays(record: VersionRecord, names: Names) -> tuple[str, str, datetime]:
+    return (names.today(record.library_id, record.stored_at), record.version, record.stored_at)
+
+
+def _changes(folder: DataFolder, database: Database, said: _Said, now: datetime) -> Iterator[Event]:
     """Yield what the rest of the journal would have a rebuild do otherwise than the catalogue says."""
-    said = _Said(folder)
     with database.read() as connection:
         yield from _marks(connection, said, now)
         yield from _removals(connection, said, now)
+        held = held_latest(connection)
+    yield from _latest(folder, database, said, held, now)
 
 
 def _marks(connection: Connection, said: _Said, now: datetime) -> Iterator[Event]:
-    """Yield pins, labels and what latest means by hand."""
+    """Yield pins and labels."""
     for pin in list_pins(connection):
         if said.pins.pop((pin.library_id, pin.version), None) is None:
             yield Pinned(pin.library_id, pin.version, pin.at, pin.by, pin.why)
@@ -111,11 +151,29 @@ def _marks(connection: Connection, said: _Said, now: datetime) -> Iterator[Event
             yield Labelled(label.library_id, label.label, label.version, label.at, label.by, label.why)
     for library_id, name in said.labels:
         yield Labelled(library_id, name, None, now, BY, _WHY)
-    for library_id, (version, at) in held_latest(connection).items():
-        if said.latest.pop(library_id, None) != version:
-            yield LatestHeld(library_id, version, at, BY, _WHY)
-    for library_id in said.latest:
-        yield LatestHeld(library_id, None, now, BY, _WHY)
+
+
+def _latest(
+    folder: DataFolder, database: Database, said: _Said, held: Mapping[str, tuple[str, datetime]], now: datetime
+) -> Iterator[Event]:
+    """Yield what latest means by hand. What was said last counts by its time: what is said now has to be later."""
+    for library_id, (version, at) in held.items():
+        last = said.latest.get(library_id)
+        if last is None or last.version != version:
+            yield LatestHeld(library_id, version, behind(at, last.at if last else None), BY, _WHY)
+    for library_id in said.latest.keys() - held.keys():
+        if _would_hold(folder, database, said, library_id):
+            yield LatestHeld(library_id, None, behind(now, said.latest[library_id].at), BY, _WHY)
+
+
+def _would_hold(folder: DataFolder, database: Database, said: _Said, library_id: str) -> bool:
+    """Whether a rebuild would hold what the catalogue does not: most often a newer version has ended that."""
+    if said.latest[library_id].version is None:
+        return False
+    with database.read() as connection:
+        holders = library_holders(connection, library_id)
+    found = replay(find_records(folder, database, holders), said.of(library_id)).libraries.get(library_id)
+    return found is not None and bool(found.held)
 
 
 def _removals(connection: Connection, said: _Said, now: datetime) -> Iterator[Event]:
@@ -128,17 +186,24 @@ def _removals(connection: Connection, said: _Said, now: datetime) -> Iterator[Ev
 
 
 class _Said:
-    """What the legible lines of a journal come to."""
+    """What the legible lines of a journal come to, under the names that libraries have today: as a rebuild takes them."""
 
-    def __init__(self, folder: DataFolder) -> None:
+    def __init__(self, told: Sequence[Event]) -> None:
         self.pins: dict[tuple[str, str], Pinned] = {}
         self.labels: dict[tuple[str, str], str] = {}
         self.removed: dict[tuple[str, str, datetime], Removed] = {}
-        self.latest: dict[str, str] = {}
-        for event in read_events(folder.journal):
+        self.latest: dict[str, LatestHeld] = {}
+        self.names = Names(told)
+        self._events = without_erased(*under_todays_names(self.names, [], told))[1]
+        for event in self._events:
             self._hear(event)
 
-    def _hear(self, event: Event | VersionRecord) -> None:
+    def of(self, library_id: str) -> list[Event]:
+        """Return what decides which versions of a library there are, and which is its latest."""
+        kinds = (Removed, Restored, LatestHeld)
+        return [one for one in self._events if isinstance(one, kinds) and one.library_id == library_id]
+
+    def _hear(self, event: Event) -> None:
         if isinstance(event, Pinned):
             self.pins[event.library_id, event.version] = event
         elif isinstance(event, Unpinned):
@@ -152,6 +217,6 @@ class _Said:
         elif isinstance(event, Restored):
             self.removed.pop((event.library_id, event.version, event.stored_at), None)
         elif isinstance(event, LatestHeld):
-            self.latest.pop(event.library_id, None)
-            if event.version is not None:
-                self.latest[event.library_id] = event.version
+            before = self.latest.get(event.library_id)
+            if before is None or event.at >= before.at:
+                self.latest[event.library_id] = event

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from models.curation import AuditRow, add_audit
 from models.database import Database
-from storage.events import Event, Void, append_events
+from storage.events import Event, Void, append_events, parse_entry
 from storage.index import VersionRecord
 from storage.layout import DataFolder
 
@@ -66,6 +66,19 @@ def audit_row(event: Event) -> AuditRow:
     named = {field.name: getattr(event, field.name) for field in fields(event)}
     details = {name: _plain(value) for name, value in named.items() if name not in _COLUMNS and value != ""}
     return AuditRow(event.at, event.by, event.key, event.library_id, named.get("version") or "", event.why, details)
+
+
+def event_of(row: AuditRow) -> Event:
+    """Return the event that a row of the audit trail tells of, as it was journalled: what ``audit_row`` has undone.
+
+    Raises:
+        KeyError, TypeError, ValueError: it tells of none.
+    """
+    told = {"library_id": row.library_id, "at": row.at.isoformat(), "by": row.by, "why": row.why, **row.details}
+    event = parse_entry({row.action: told})
+    if event is None or isinstance(event, VersionRecord):
+        raise ValueError(f"{row.action} is no event")
+    return event
 
 
 def _plain(value: object) -> Any:  # JSON

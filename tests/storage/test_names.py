@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from models.curation import list_labels, list_pins
 from storage.cleanup import make_plan
 from storage.engine import Engine
+from storage.events import Labelled, LatestHeld, Unpinned, append_events
 from storage.history import read_history
 from storage.journal import read_journal
 from storage.names import Renaming, alias, aliases, rename, unalias
@@ -168,6 +170,48 @@ def test_a_rebuild_and_the_stand_alone_reader_tell_the_same(prepared: Engine) ->
     assert rebuilt(prepared).findings == ()
     prepared.open()
     assert tables(prepared) == before
+    check_promises(prepared)
+
+
+def test_a_repair_after_a_rename_has_nothing_to_tell_and_takes_no_pin_away(prepared: Engine) -> None:
+    both(prepared)
+    prepared.store([document(OLD, "4.0", body(n=4))])
+    prepared.tree.catch_up()
+    before, journal = tables(prepared), prepared.folder.journal.read_bytes()
+    assert prepared.repair.verify().mended == []
+    assert prepared.folder.journal.read_bytes() == journal
+    rebuilt(prepared)
+    prepared.open()
+    assert tables(prepared) == before
+
+
+def test_a_repair_takes_back_what_was_told_of_an_old_name_though_the_catalogue_says_otherwise(prepared: Engine) -> None:
+    both(prepared)
+    wrong = [Unpinned(OLD, "2.0", now(), "repair"), Labelled(OLD, "stable", None, now(), "repair")]
+    append_events(prepared.folder.journal, [*wrong, LatestHeld(OLD, None, now(), "repair")])
+    assert [one.code for one in prepared.repair.verify().mended] == ["untold"]
+    assert prepared.repair.verify().mended == []
+    rebuilt(prepared)
+    prepared.open()
+    with prepared.database.read() as connection:
+        assert [(one.version, one.by) for one in list_pins(connection, NEW)] == [("2.0", "person:ada")]
+        assert [(one.label, one.version) for one in list_labels(connection, NEW)] == [("stable", "2.0")]
+    assert prepared.find(OLD).version == "2.0"
+
+
+def test_names_that_a_lost_journal_told_are_told_again(prepared: Engine) -> None:
+    both(prepared)
+    alias(prepared.archive, "/short", NEW, ADA)
+    alias(prepared.archive, "/gone", NEW, ADA)
+    unalias(prepared.archive, "/gone", ADA)
+    prepared.tree.catch_up()
+    before = view(prepared), aliases(prepared.archive)
+    prepared.folder.journal.unlink()
+    assert [one.code for one in prepared.repair.verify().mended] == ["untold"]
+    assert prepared.repair.verify().mended == []
+    rebuilt(prepared)
+    prepared.open()
+    assert (view(prepared), aliases(prepared.archive)) == before
     check_promises(prepared)
 
 

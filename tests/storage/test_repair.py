@@ -20,8 +20,9 @@ from storage import reassembly
 from storage.compress import Compress
 from storage.encodings import Kept
 from storage.engine import Engine, Options
-from storage.events import read_events
+from storage.events import LatestHeld, append_events, read_events
 from storage.index import read_index
+from storage.rollback import rollback
 from storage.segments import BLOCK_BYTES
 from storage.sources import Fetches, Wanted
 from storage.trail import Actor
@@ -332,6 +333,19 @@ def test_a_lost_journal_is_written_anew_from_what_the_catalogue_knows(root: Path
         engine.folder.journal.unlink()
         assert [one.code for one in engine.repair.verify().mended] == ["untold"]
         assert (revisions_on_disk(engine), sorted(map(repr, read_events(engine.folder.journal)))) == (told, entries)
+        assert engine.repair.verify().mended == []
+
+
+def test_a_latest_by_hand_that_a_newer_version_has_ended_is_not_taken_for_a_lost_line(root: Path) -> None:
+    with Engine(root).open() as engine:
+        rollback(engine.archive, "/shared", "1.0", Actor("person:ada"))
+        engine.store([document("/shared", "9.0", body(n=9))])
+        engine.tree.catch_up()
+        told = engine.folder.journal.read_bytes()
+        assert engine.repair.verify().mended == []
+        assert engine.folder.journal.read_bytes() == told
+        append_events(engine.folder.journal, [LatestHeld("/shared", "1.0", datetime.now(UTC), "person:eve")])
+        assert [one.code for one in engine.repair.verify().mended] == ["untold"]
         assert engine.repair.verify().mended == []
 
 
