@@ -62,6 +62,16 @@ def open_findings(connection: Connection) -> list[OpenFinding]:
     ]
 
 
+def last_found_by(connection: Connection, seen_by: str) -> list[Observation]:
+    """Return the findings that last and that one way of looking has found first: those that it closes."""
+    query = select(_COLUMNS.code, _COLUMNS.subject, _COLUMNS.path, _COLUMNS.details).where(_COLUMNS.closed_at.is_(None))
+    return [
+        Observation(row[0], row[1], row[2], str(row[3].get("message", "")))
+        for row in connection.execute(query)
+        if row[3].get("seen_by") == seen_by
+    ]
+
+
 def note_findings(
     connection: Connection, seen_by: str, observed: Sequence[Observation], severities: Mapping[str, str], now: datetime
 ) -> tuple[list[Observation], list[Observation]]:

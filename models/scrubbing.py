@@ -105,6 +105,11 @@ def record_read(connection: Connection, good: Collection[str], bad: Collection[s
         connection.execute(damaged.values(checked_at=at, checked_bad=_COLUMNS.checked_bad + 1, suspect=True, claimed_until=None))
 
 
+def suspects(connection: Connection) -> list[str]:
+    """Return the segments that were found damaged, or that somebody could not read, and that nobody has found whole since."""
+    return list(connection.scalars(select(_COLUMNS.segment_sha256).where(_IS_SUSPECT, ~_COLUMNS.condemned)))
+
+
 def mark_suspect(connection: Connection, names: Sequence[str]) -> None:
     """Have the next sweep read these first."""
     for part in in_parts(names):

@@ -14,13 +14,14 @@ from datetime import UTC, datetime, timedelta
 
 from models.database import Database
 from models.findings import Observation
-from models.scrubbing import Due, DueSegment, claim_batch, measure_coverage, record_read
+from models.scrubbing import Due, DueSegment, claim_batch, measure_coverage, record_read, suspects
 from storage.canary import Canary, clear, missed, plant
 from storage.findings import keep_findings
 from storage.fresh import fresh_sha256
 from storage.layout import DataFolder
 from storage.pace import Pace, step_back
 from storage.repair import Repair
+from storage.second_look import look_again
 from storage.tree import Mode
 from storage.verify import Progress, Verification, silent
 from strongroom import durable
@@ -145,7 +146,11 @@ class Scrub:
         if done.bad_segments and self._repair is not None:
             done.repaired = self._repair.see_to(done.bad_segments, by="schedule")
         after = Verification(self._folder, self._database, self._mode, silent)
+        with self._database.read() as connection:  # others may have been given some: what those found is not over either
+            others = set(suspects(connection)) - set(done.bad_segments)
         good = [name for name in done.bad_segments if not after.blame(name)]
+        for name in sorted(others):
+            after.blame(name)
         if good:
             with self._database.write("scrub") as connection:
                 record_read(connection, good, [], self._clock())
@@ -156,3 +161,4 @@ class Scrub:
         ]
         seen += [Observation(one.code, "", one.path, one.message) for one in done.findings]
         keep_findings(self._folder, self._database, SEEN_BY, seen, self._clock())
+        look_again(self._folder, self._database, self._mode, self._clock())

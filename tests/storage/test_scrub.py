@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text, update
 
+from models.findings import open_findings
 from models.scrubbing import Due, claim_batch, mark_suspect, next_batch
 from models.tables import Segment, table_of
 from storage import scrub as scrubbing
@@ -125,6 +126,18 @@ def test_damage_is_reported_kept_as_a_suspect_and_read_again_each_time(filled: E
     assert not any(rows(filled, "suspect").values())
     with filled.database.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM finding WHERE closed_at IS NULL")) == 0
+
+
+def test_damage_that_another_worker_was_given_to_read_is_not_over(filled: Engine, clock: Clock) -> None:
+    flip(segment(filled, "3.0"))
+    assert [one.version for one in run(filled, clock).damaged] == ["3.0"]
+    clock.now += timedelta(hours=1)
+    with filled.database.write("claim") as connection:  # and was killed
+        assert claim_batch(connection, 1, Due(clock.now, clock.now), clock.now, clock.now + timedelta(minutes=30))
+    done = run(filled, clock)
+    assert (done.bad_segments, [one.version for one in done.damaged]) == ([], ["3.0"])
+    with filled.database.read() as connection:
+        assert [one.code for one in open_findings(connection)] == ["damaged"]
 
 
 def _mended(engine: Engine, version: str) -> Path:

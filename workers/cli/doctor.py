@@ -77,12 +77,15 @@ def _compare(settings: Settings, database: Database, *, shown: bool) -> None:
     from storage.findings import keep_findings  # noqa: PLC0415
     from storage.layout import DataFolder  # noqa: PLC0415
     from storage.reconcile import SEEN_BY, Scene, reconcile  # noqa: PLC0415
+    from storage.second_look import look_again  # noqa: PLC0415
     from storage.treemode import shown_mode  # noqa: PLC0415
 
     folder, now = DataFolder(settings.data_dir), datetime.now(UTC)
+    mode = shown_mode(folder, settings.tree)
     with progress_bar("comparing files and catalogue", shown=shown) as tick:
-        observed = reconcile(Scene(folder, database, shown_mode(folder, settings.tree), now), tick)
+        observed = reconcile(Scene(folder, database, mode, now), tick)
     keep_findings(folder, database, SEEN_BY, observed, now)
+    look_again(folder, database, mode, now)
 
 
 def _findings(database: Database) -> list[OpenFinding]:

@@ -69,6 +69,15 @@ def test_a_finding_comes_with_its_command_and_goes_when_it_is_mended(engine: Eng
     assert doctor(stored, 0)["findings"] == []
 
 
+def test_damage_that_a_read_has_repaired_needs_nobody_any_more(engine: Engine, stored: Path) -> None:
+    segment = engine.folder.segment(engine.find("/c").place.segment_sha256)
+    segment.write_bytes(segment.read_bytes()[:-1])
+    assert run(stored, "verify", "--all").exit_code == 1
+    assert {one["code"] for one in doctor(stored, 1)["findings"]} >= {"truncated"}
+    assert run(stored, "get", "/c").exit_code == 0
+    assert doctor(stored, 0)["findings"] == []
+
+
 def test_what_has_waited_longer_than_the_promise_is_a_trouble(
     engine: Engine, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
