@@ -13,6 +13,7 @@ from models.catalogue import list_versions, versions_without_place
 from models.circles import break_circles
 from models.database import Database
 from models.mending import content_of, libraries_at, show_paths_again
+from models.names import unlink_all
 from storage.casework import Means
 from storage.codecs import Encoder
 from storage.damage import whole_place
@@ -21,12 +22,14 @@ from storage.harm import is_by_reference
 from storage.layout import DataFolder
 from storage.mend import Mending
 from storage.mend_journal import mend_journal, retell
+from storage.paths import encode_component
 from storage.quarantine import keep_damaged
 from storage.read import READABLE_DEPTH
 from storage.sources import Fetches
 from storage.tree import Mode, Tree
 from storage.treecheck import is_in_tree, is_shown
 from storage.treemode import shown_mode
+from storage.treenames import lost_links
 from storage.verify import Progress, Subject, Verification, silent, verify
 from strongroom import durable
 from strongroom.contracts import Damage, Finding, Mended, Repaired, VerifyReceipt
@@ -134,13 +137,20 @@ class Repair:
                 journal = self.folder.relative(self.folder.journal)
                 done.append(Finding(code="untold", path=journal, message=f"The disk did not tell of {told} things."))
             paths = self._shown_otherwise()
-            if paths:
+            links = self._lost_links()
+            if paths or links:
                 with self.database.write("repair") as connection:
                     show_paths_again(connection, paths)
-        if paths:
+                    if links:
+                        unlink_all(connection)
+        if paths or links:
             self.tree.catch_up()
         message = "The tree showed something else than the catalogue."
-        return done + [Finding(code="tree_out_of_step", path=path, message=message) for path in paths]
+        return done + [Finding(code="tree_out_of_step", path=path, message=message) for path in [*paths, *links]]
+
+    def _lost_links(self) -> list[str]:
+        lost = [] if shown_mode(self.folder, self.mode) == "none" else lost_links(self.folder, self.database)
+        return [f"documentation/{encode_component(one.alias)}" for one in lost]
 
     def _shown_otherwise(self) -> list[str]:
         mode = shown_mode(self.folder, self.mode)

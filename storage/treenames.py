@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from models.database import Database
-from models.names import AliasRow, mark_linked, unlinked_aliases
+from models.names import AliasRow, list_aliases, mark_linked, unlinked_aliases
 from storage.layout import DataFolder
 from storage.paths import encode_component
 from storage.shelve import SHELF, exchange
@@ -21,6 +21,13 @@ def is_linked(folder: DataFolder, one: AliasRow) -> bool:
     """Whether the tree shows an alias as it should."""
     link = folder.documentation / encode_component(one.alias)
     return link.is_symlink() and str(link.readlink()) == encode_component(one.library_id)
+
+
+def lost_links(folder: DataFolder, database: Database) -> list[AliasRow]:
+    """Return the aliases that the tree has shown and shows no more, or shows wrongly."""
+    with database.read() as connection:
+        waiting = {one.alias for one in unlinked_aliases(connection)}
+        return [one for one in list_aliases(connection) if one.alias not in waiting and not is_linked(folder, one)]
 
 
 def unlink_former(folder: DataFolder, database: Database) -> None:

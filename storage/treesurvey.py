@@ -19,6 +19,7 @@ from storage.layout import DataFolder
 from storage.paths import LATEST, encode_component
 from storage.tree import Mode
 from storage.treecheck import is_shown
+from storage.treenames import lost_links
 from strongroom import durable
 
 _MANY = 1_000_000
@@ -36,6 +37,9 @@ def survey_tree(folder: DataFolder, database: Database, mode: Mode) -> Iterator[
         for one in _library(folder, library_id, latest, versions, mode):
             if one.code != "tree_extra" or Path(one.path) not in going:
                 yield one
+    for alias in lost_links(folder, database):
+        where = f"documentation/{encode_component(alias.alias)}"
+        yield Observation("tree_out_of_step", alias.alias, where, f"The alias does not lead to {alias.library_id}.")
     yield from _unknown_libraries(folder, {encode_component(library_id) for library_id, _ in libraries} | named)
 
 

@@ -94,6 +94,23 @@ def test_the_tree_shows_it_under_both_names_and_a_path_that_was_resolved_before_
     assert reconcile(Scene(prepared.folder, prepared.database, "all", now())) == []
 
 
+@pytest.mark.parametrize("target", [None, "+other+one"])
+def test_a_link_of_an_alias_that_is_lost_or_leads_elsewhere_is_found_and_put_right(prepared: Engine, target: str | None) -> None:
+    both(prepared)
+    link = prepared.folder.documentation / "+old+name"
+    right = str(link.readlink())
+    link.unlink()
+    if target is not None:
+        link.symlink_to(target)
+    scene = Scene(prepared.folder, prepared.database, "all", now())
+    assert [(one.code, one.subject, one.path) for one in reconcile(scene)] == [
+        ("tree_out_of_step", OLD, "documentation/+old+name")
+    ]
+    assert [one.path for one in prepared.repair.verify().mended] == ["documentation/+old+name"]
+    assert str(link.readlink()) == right
+    assert reconcile(scene) == []
+
+
 def test_renamed_back_it_is_as_it_was(prepared: Engine) -> None:
     before = view(prepared)
     both(prepared)
