@@ -63,8 +63,8 @@ def kill(pid: int) -> None:
     """
     birth = birth_of(pid)
     os.kill(pid, signal.SIGKILL)
-    # It may be in a sync, which takes minutes while others fill the disk.
-    await_that(lambda: birth_of(pid) != birth, f"process {pid} dies of SIGKILL", 300)
+    # A zombie has no birth, takes signals, and has died already. Any other may be in a sync.
+    await_that(lambda: birth is None or birth_of(pid) != birth, f"process {pid} dies of SIGKILL", 60)
 
 
 def processes_of(folder: Path) -> dict[int, str]:

@@ -26,6 +26,13 @@ def test_a_kill_returns_when_the_process_is_dead(sleeper: int) -> None:
     assert not is_alive(sleeper)
 
 
+def test_a_kill_of_what_is_dead_and_not_yet_reaped_returns_at_once(sleeper: int) -> None:
+    os.kill(sleeper, signal.SIGKILL)
+    await_that(lambda: not is_alive(sleeper), "it is a zombie", 5)
+    kill(sleeper)
+    assert not is_alive(sleeper)
+
+
 def test_a_stopped_process_is_seen_to_be_stopped_and_is_ended_all_the_same(sleeper: int, tmp_path: Path) -> None:
     assert not is_stopped(sleeper)
     os.kill(sleeper, signal.SIGSTOP)
