@@ -16,9 +16,12 @@ from models import consistency
 from models.census import active_jobs, ended_jobs
 from models.database import Database
 from models.migrate import check_revision
+from storage.erase.note import pending_notes
 from storage.layout import DataFolder
+from storage.pending import LOCK
 from storage.switch import refuse_without_catalogue
 from strongroom.errors import BrokerUnavailable, StorageError
+from strongroom.locks import locked_if_free
 from workers.alarm_view import AlarmFacts, view_alarms
 from workers.broker import broker_url_of, masked, ping
 from workers.checkup import Check, check_alerts, check_backups, check_drills
@@ -30,6 +33,7 @@ from workers.service_state import load_state, read_state
 from workers.space_view import judge_quotas, judge_space
 
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph")
+_BY_CATALOGUE = frozenset({"clock", "schedules", "jobs", "quotas", "coverage", "backups", "drills", "alerts"})
 _CLOCK_OFF = timedelta(minutes=5)
 _QUICK_CHECK_BYTES = 1 << 30
 """A larger catalogue is not read through: that would take longer than a look may."""
@@ -49,17 +53,24 @@ def examine(settings: Settings, database: Database, now: datetime) -> Iterator[C
         ("broker", lambda: _broker(settings)),
         ("schedules", lambda: _schedules(settings, database, now)),
         ("jobs", lambda: _jobs(database)),
+        ("erasures", lambda: _erasures(settings.data_dir)),
         ("quotas", lambda: Check("quotas", *judge_quotas(settings, database))),
         ("coverage", lambda: _coverage(database, now, timedelta(days=settings.coverage_days))),
         ("backups", lambda: check_backups(_alarms(settings, database, now))),
         ("drills", lambda: check_drills(_alarms(settings, database, now))),
         ("alerts", lambda: check_alerts(_alarms(settings, database, now))),
     ]
+    lost = False
     for name, look in looks:
+        if lost and name in _BY_CATALOGUE:
+            continue  # each would name a mend of its own, and none of them is one
         try:
-            yield look()
+            seen = look()
+            yield seen
+            lost = lost or (name == "catalogue" and seen.state == "trouble")
         except StorageError as error:
             yield Check(name, "trouble", error.message, error.hint)
+            lost = lost or name == "catalogue"
         except OSError as error:
             yield Check(
                 name, "trouble", f"It cannot be looked at: {error}.", "Look at the path named; run this as the service's user."
@@ -198,6 +209,17 @@ def _jobs(database: Database) -> Check:
     return Check("jobs", "fine", told or "none waits")
 
 
+def _erasures(data: Path) -> Check:
+    notes = list(pending_notes(DataFolder(data)))
+    if not notes:
+        return Check("erasures", "fine", "none was cut short")
+    meant = ", ".join(" ".join(filter(None, target)) for note in notes for target in note.targets)
+    with locked_if_free(data / "metadata" / LOCK) as nobody:
+        if not nobody:
+            return Check("erasures", "note", f"That of {meant} is under way.")
+    return Check("erasures", "trouble", f"Cut short: that of {meant}. Something of it may be left.", "strongroom erase --resume")
+
+
 def _coverage(database: Database, now: datetime, period: timedelta) -> Check:
     with database.read() as connection:
         oldest = consistency.longest_unread(connection)
@@ -205,7 +227,7 @@ def _coverage(database: Database, now: datetime, period: timedelta) -> Check:
         return Check("coverage", "fine", "nothing is stored")
     told = f"the segment that has waited longest was read, or written, {(now - oldest).days} days ago"
     if now - oldest > period:
-        return Check("coverage", "trouble", f"{told}; {period.days} are promised", "strongroom verify")
+        return Check("coverage", "trouble", f"{told}; {period.days} are promised", "strongroom schedule run integrity-sweep")
     return Check("coverage", "fine", told)
 
 

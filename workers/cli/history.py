@@ -126,7 +126,8 @@ def _trail(found: History) -> Table:
         if "to_stored_at" in details:
             details["to revision"] = numbers.get((one.version, details["to_stored_at"]))
         words = ", ".join(f"{name} {details[name]}" for name in _TOLD if details.get(name))
-        what = one.action.replace("_", " ") + (f" ({words})" if words else "")
+        action = "label removed" if one.action == "labelled" and not one.version else one.action.replace("_", " ")
+        what = action + (f" ({words})" if words else "")
         when = Text(f"{one.at:%Y-%m-%d %H:%M:%S}", "dim")
         table.add_row(when, told(what), told(one.version), told(one.by), told(one.why))
     return table

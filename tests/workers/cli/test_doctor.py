@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from storage.engine import Engine
+from storage.erase.note import Note, write_note
 from storage.kinds import KINDS
+from storage.pending import LOCK
+from strongroom.locks import locked
 from tests.support.archive import body, document
 from workers.cli import app
 from workers.service_lock import lock_service
@@ -78,6 +82,20 @@ def test_damage_that_a_read_has_repaired_needs_nobody_any_more(engine: Engine, s
     assert doctor(stored, 0)["findings"] == []
 
 
+def test_an_erasure_that_was_cut_short_is_a_trouble_until_it_is_resumed(engine: Engine, stored: Path) -> None:
+    assert check(doctor(stored, 0), "erasures")["state"] == "fine"
+    note = Note("0" * 16, datetime.now(UTC), "person:ada", "why", (("/c", "1.0"),), (engine.find("/c").version_id,), (), ("/c",))
+    write_note(engine.folder, note)
+    engine.database.close()
+    with locked(stored / "metadata" / LOCK):
+        assert check(doctor(stored, 0), "erasures")["state"] == "note", "somebody is at it"
+    found = check(doctor(stored, 1), "erasures")
+    assert (found["state"], found["mend"]) == ("trouble", "strongroom erase --resume")
+    assert "/c 1.0" in found["told"]
+    assert run(stored, "erase", "--resume").exit_code == 0
+    assert check(doctor(stored, 0), "erasures")["state"] == "fine"
+
+
 def test_what_has_waited_longer_than_the_promise_is_a_trouble(
     engine: Engine, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +104,7 @@ def test_what_has_waited_longer_than_the_promise_is_a_trouble(
     assert check(doctor(stored, 0), "coverage")["state"] == "fine"
     monkeypatch.setenv("STRONGROOM_COVERAGE_DAYS", "2")
     found = check(json.loads(run(stored, "doctor", "--json").stdout), "coverage")
-    assert (found["state"], found["mend"]) == ("trouble", "strongroom verify")
+    assert (found["state"], found["mend"]) == ("trouble", "strongroom schedule run integrity-sweep")
     assert "2 are promised" in found["told"]
 
 
@@ -105,7 +123,9 @@ def test_a_damaged_catalogue_and_one_that_is_lost_are_told_and_rebuilt(stored: P
     file.write_bytes(file.read_bytes()[:4096] + b"\1" * 8192 + file.read_bytes()[12288:])
     assert "rebuild" in str(check(doctor(stored, 1), "catalogue"))
     file.unlink()
-    assert "strongroom rebuild" in check(doctor(stored, 1), "catalogue")["mend"]
+    lost = doctor(stored, 1)
+    assert "strongroom rebuild" in check(lost, "catalogue")["mend"]
+    assert [one["name"] for one in lost["checks"] if one["state"] == "trouble"] == ["catalogue"], "one trouble, one mend"
     answer = run(stored, "rebuild", "--json")
     assert answer.exit_code == 0, answer.stdout
     told = json.loads(answer.stdout)

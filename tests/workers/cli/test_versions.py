@@ -121,6 +121,7 @@ def test_pins_and_labels_are_told_by_the_history_with_who_and_why(stored: Path) 
     assert history["trail"][1]["by"].startswith("person:")
     assert answer(stored, "unpin", LIBRARY, "1.0") == answer(stored, "pin", LIBRARY, "1.0") | {"pinned": False}
     assert answer(stored, "label", LIBRARY, "production", "--remove")["version"] is None
+    assert "label removed (label production)" in run(stored, "history", LIBRARY).stdout
     assert len(answer(stored, "history", LIBRARY, "--limit", "2")["trail"]) == 2
 
 
