@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from models.database import Database
+from models.findings import Observation
 from models.scrubbing import measure_coverage
 
 RATE_OVER = timedelta(days=7)
@@ -65,6 +66,14 @@ def report_coverage(database: Database, days: int, now: datetime) -> CoverageRep
         rate,
         done_at,
     )
+
+
+def observe_coverage(oldest_at: datetime | None, days: int, now: datetime) -> list[Observation]:
+    """Return what is wrong when the promise is in danger or broken. ``oldest_at``: when what has waited longest was read."""
+    if oldest_at is None or now - oldest_at <= timedelta(days=days) * WARN:
+        return []
+    waited = (now - oldest_at).days
+    return [Observation("coverage_late", "", "", f"a segment was not read for {waited} days, and within {days} is promised")]
 
 
 def _state(age: timedelta, period: timedelta, rate: float, size_bytes: int) -> State:

@@ -29,6 +29,7 @@ _VERIFY = "strongroom verify --all --repair"
 _REBUILD = "strongroom rebuild"
 _STORE = "strongroom store FILE.json --wait"
 _SWEEP = "strongroom schedule run integrity-sweep, and when that fails too, look at memory and disk (dmesg)"
+_SCRUB = "strongroom schedule run integrity-sweep, then strongroom coverage"
 _CLEAR = "strongroom cleanup, strongroom cleanup sweep; docs/how-to/disk-full.md says what else may go"
 _CLEAN_UP = "nothing: the sweep removes it when its grace period is over"
 
@@ -65,6 +66,7 @@ _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
     ("payload_damaged", "harm", "an accepted file's manifest does not hold: it is no job", "ask its producer to send it again"),
     ("payload_missing", "harm", "a job waits whose payload is gone", "strongroom jobs --state queued"),
     ("canary_missed", "loss", "a sweep did not report damage that was planted for it: its word is worth nothing", _SWEEP),
+    ("coverage_late", "harm", "a segment has waited nearly as long, or longer, than is promised to be read", _SCRUB),
     ("backup_late", "loss", "no good backup was begun for longer than is allowed", "strongroom backup create --wait"),
     ("drill_failed", "loss", "a backup was not what it promised when it was restored", "strongroom backup drill --wait"),
     ("drill_late", "harm", "backups are taken, and nobody proves that they can be restored", "strongroom backup drill --wait"),

@@ -15,9 +15,11 @@ import structlog
 
 from config.settings import Settings
 from models.alarms import last_good_backup
+from models.consistency import longest_unread
 from models.database import Database
 from models.drills import last_drills
 from models.findings import Observation, OpenFinding, open_findings
+from storage.coverage import observe_coverage
 from storage.findings import keep_findings
 from storage.kinds import kind_of
 from storage.layout import DataFolder
@@ -26,6 +28,7 @@ from strongroom.locks import locked_if_free
 from workers.alarm_state import AlarmState, keep_alarms, load_alarms
 from workers.alerts import AlertKind, Alerts
 from workers.drills import DRILLS, observe_drills
+from workers.seldom import Seldom
 from workers.why import span
 
 log = structlog.get_logger()
@@ -51,6 +54,7 @@ class Watchman:
         self._alerts = alerts_of(settings)
         self._folder = DataFolder(settings.data_dir)
         self._database: Database | None = None
+        self._unread: Seldom[datetime | None] = Seldom(share=1 / 200)
         self._unkept: AlarmState | None = None
         """What could not be written, on a disk that is full: what was told is not told again each half minute."""
         self._stopping = threading.Event()
@@ -102,6 +106,7 @@ class Watchman:
         if is_test_due(state, self._alerts, now):
             state = try_alerts(self._alerts, state, last, lasting, now)
         observed = observe(state, last, self._settings.backup_max_age_hours, self._alerts, now)
+        observed += observe_coverage(self._unread.get(lambda: _longest_unread(database)), self._settings.coverage_days, now)
         observed += observe_drills(drills, last, state.watching_since, self._settings.drill_max_age_days, now)
         self._keep(database, observed, lasting, now)
         state = replace(state, wrong={one.code: one.message for one in observed})
@@ -133,7 +138,12 @@ def alerts_of(settings: Settings) -> Alerts:
     return Alerts(said.split(), settings.data_dir)
 
 
-_OWN = frozenset({"backup_late", "alerts_failed", *DRILLS})
+def _longest_unread(database: Database) -> datetime | None:
+    with database.read() as connection:
+        return longest_unread(connection)
+
+
+_OWN = frozenset({"backup_late", "alerts_failed", "coverage_late", *DRILLS})
 
 
 def observe(state: AlarmState, last: datetime | None, hours: int, alerts: Alerts, now: datetime) -> list[Observation]:

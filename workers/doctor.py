@@ -16,6 +16,7 @@ from models import consistency
 from models.census import active_jobs, ended_jobs
 from models.database import Database
 from models.migrate import check_revision
+from storage.coverage import WARN
 from storage.erase.note import pending_notes
 from storage.layout import DataFolder
 from storage.pending import LOCK
@@ -226,7 +227,7 @@ def _coverage(database: Database, now: datetime, period: timedelta) -> Check:
     if oldest is None:
         return Check("coverage", "fine", "nothing is stored")
     told = f"the segment that has waited longest was read, or written, {(now - oldest).days} days ago"
-    if now - oldest > period:
+    if now - oldest > period * WARN:
         return Check("coverage", "trouble", f"{told}; {period.days} are promised", "strongroom schedule run integrity-sweep")
     return Check("coverage", "fine", told)
 

@@ -15,13 +15,17 @@ from pathlib import Path
 import pytest
 import structlog
 from pydantic import SecretStr
+from sqlalchemy import update
 
 from config.settings import Settings
 from models.backups import BackupRow, begin_backup, note_verdict
 from models.database import Database
 from models.findings import Observation, open_findings
+from models.tables import Segment, table_of
+from storage.engine import Engine
 from storage.findings import keep_findings
 from storage.layout import DataFolder
+from tests.support.archive import body, document
 from tests.support.processes import CHECKOUT
 from tests.support.receiver import Receiver, receiving
 from workers.alarm import Watchman
@@ -105,6 +109,21 @@ def test_a_backup_that_does_not_happen_is_an_alarm_until_one_does(data: Path, ma
     assert lasting(data) == []
     watchman.look(NOW + 57 * HOUR)
     assert lasting(data) == ["backup_late"]
+
+
+def test_what_was_not_read_for_too_long_is_an_alarm_before_the_promise_breaks(
+    engine: Engine, data: Path, make: Callable[..., Watchman]
+) -> None:
+    engine.store([document("/a/b", "1.0", body(n=1))])
+    for days, found in ((26, []), (28, ["coverage_late"]), (31, ["coverage_late"])):
+        with engine.database.write("test") as connection:
+            connection.execute(update(table_of(Segment)).values(created_at=NOW - timedelta(days=days)))
+        make().look(NOW)
+        assert lasting(data) == found
+    with engine.database.write("test") as connection:
+        connection.execute(update(table_of(Segment)).values(checked_at=NOW))
+    make().look(NOW)
+    assert lasting(data) == []
 
 
 def test_a_backup_that_was_found_damaged_is_none(data: Path, make: Callable[..., Watchman]) -> None:
