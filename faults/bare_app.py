@@ -44,13 +44,19 @@ def _take_along(services: Services, _owner: str, first: Accepted, files: ExitSta
             if len(found) == tasks.accepted.TOGETHER_FILES:
                 break
             path = Path(entry.path)
-            if entry.name.endswith(SUFFIX) and path != first.path and _lock(path, files):
-                size = entry.stat().st_size
-                if size <= room:
-                    one = files.enter_context(Accepted(path))
-                    found[one] = Lease(one.job_id, 1)
-                    room -= size
+            size = _size(entry) if entry.name.endswith(SUFFIX) and path != first.path else None
+            # Only what fits is locked: while it is, its message is taken for one that comes too late, and nobody sends it again.
+            if size is not None and size <= room and _lock(path, files):
+                one = files.enter_context(Accepted(path))
+                found[one] = Lease(one.job_id, 1)
+                room -= size
     return found
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    with suppress(FileNotFoundError):
+        return entry.stat().st_size
+    return None
 
 
 def _lock(path: Path, files: ExitStack) -> bool:

@@ -31,7 +31,8 @@ from workers.processes import death_bond
 _MOST_S = 30.0
 _FENCED = "the lease was lost"
 """What a worker logs that came too late."""
-_REPLACED_WITHIN_S = 3.0
+_REPLACED_WITHIN_S = 12.0
+"""Its siblings give it 5 s to deny that it is frozen. One that is woken just then may be killed before it says anything."""
 _WAYS = ("a worker", "a process of its pool")
 
 
