@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import shutil
 from functools import partial
@@ -15,7 +16,9 @@ from storage.intake import incoming
 from storage.tree import Mode
 from strongroom.contracts import DocumentOptions
 from strongroom.errors import ConfigurationError
+from strongroom.result import Ok, capture
 from tests.support.crash import crash_at, observed, steps_of
+from tests.support.faults import faults
 from tests.support.thorough import crash_places
 
 
@@ -102,3 +105,27 @@ def test_a_change_that_was_cut_short_anywhere_is_finished_by_the_next_start(tmp_
         with _open(tmp_path / str(number), "latest") as engine:
             assert _shown(tmp_path / str(number)) == {"2.0", "latest"}, steps[number - 1]
             assert not engine.verify().findings
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize(("before", "after"), [("all", "latest"), ("latest", "all"), ("all", "none")])
+def test_a_call_that_fails_in_a_change_is_told_and_the_next_start_finishes_it(
+    tmp_path: Path, before: Mode, after: Mode, code: int
+) -> None:
+    _stored(tmp_path / "pristine", before, "1.0", "2.0")
+    expected = {"latest": {"2.0", "latest"}, "all": {"1.0", "2.0", "latest"}, "none": set[str]()}[after]
+    number, fired = 0, True
+    while fired:
+        number += 1
+        root = tmp_path / f"{number}"
+        shutil.copytree(tmp_path / "pristine", root, symlinks=True)
+        with faults(number, code) as injected:
+            outcome = capture(lambda: _open(root, after).close())  # noqa: B023 - called at once
+        fired = injected.fired
+        assert isinstance(outcome, Ok) or outcome.problem.code in {"disk_full", "io_error"}, injected.calls[-1]
+        with _open(root, after) as engine:
+            assert _shown(root) == expected, injected.calls[-1]
+            assert not engine.verify().findings, injected.calls[-1]
+            assert engine.read("/a/b", "1.0") == b'{"version": "1.0"}'
+            assert list(engine.folder.tmp.iterdir()) == [], injected.calls[-1]
+    assert number > 3, "hardly anything was made to fail"
