@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -81,6 +81,14 @@ def make_plan(
     with database.read() as connection:
         freed = freed_bytes(connection, contents)
     return Plan(_plan_id(libraries), tuple(libraries), freed)
+
+
+def plan_removal(database: Database, library_id: str, version_ids: Collection[str], why: str) -> Plan:
+    """Return the plan that removes just these revisions of a library, whatever the policies say."""
+    with database.read() as connection:
+        state = library_state(connection, library_id)
+    plan = LibraryPlan(library_id, _digest(state), (), tuple(Going(one, why) for one in sorted(version_ids)))
+    return Plan(_plan_id([plan]), (plan,), 0)
 
 
 def is_as_planned(connection: Connection, plan: LibraryPlan) -> bool:

@@ -52,10 +52,12 @@ def export(
     actor: Actor,
     progress: Progress = lambda _done, _total: None,
     version: str | None = None,
+    *,
+    bare: bool = False,
 ) -> Written:
     """Write a library into one file: each revision that is stored, pins, labels. Whole and durable on return, or not there.
 
-    With ``version`` only what there is of that one.
+    With ``version`` only what there is of that one; ``bare``: no older revisions, pins and labels.
 
     Each stored byte is verified before it is written. In constant memory, but for what refers to other contents (32 MiB each).
     A file of that name is replaced.
@@ -65,7 +67,7 @@ def export(
         IntegrityError: something of it is damaged; no file was written.
         InvalidRequest, DiskFull, PermissionRefused: the file cannot be written.
     """
-    manifest, contents = _look(archive, library_id, version)
+    manifest, contents = _look(archive, library_id, version, bare=bare)
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     if path.is_dir() or not path.parent.is_dir():
         raise InvalidRequest(f"{path} is a folder, or its folder is not there.", "Name a file in a folder that is there.")
@@ -83,16 +85,16 @@ def export(
     return Written(manifest.library_id, path, versions, len(manifest.revisions), len(contents), size, digest)
 
 
-def _look(archive: Archive, name: str, version: str | None) -> tuple[Manifest, list[StoredVersion]]:
+def _look(archive: Archive, name: str, version: str | None, *, bare: bool) -> tuple[Manifest, list[StoredVersion]]:
     with archive.database.read() as connection:
         library_id = real_name(connection, name)
-        found = list_versions(connection, library_id, version, history=True)
+        found = list_versions(connection, library_id, version, history=not bare)
         stored = sorted(found, key=lambda one: (one.created_at, one.version))
         if not stored:
             raise NotFound(f"{name}{f' {version}' if version else ''} is not stored.")
         wanted = {one.version for one in stored}
         holders = [one for one in library_holders(connection, library_id) if not one.removed and one.version in wanted]
-        said = _said(connection, library_id, wanted)
+        said = _said(connection, library_id, () if bare else wanted)
     records = {(one.version, one.stored_at): one for one in find_records(archive.folder, archive.database, holders)}
     contents = list({one.place.content_sha256: one for one in stored}.values())
     revisions = [_revision(records[one.version, one.created_at]) for one in stored]

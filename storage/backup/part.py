@@ -94,7 +94,15 @@ class RestorePart:
         return stage
 
     def _bring(self, stage: Path, actor: Actor, now: datetime) -> tuple[Path, int]:
-        folder, new = DataFolder(stage / "then"), stage / "new"
+        new = stage / "new"
+        file, size = self.unpacked(stage / "then", actor, now)
+        with Engine(new).create() as engine:
+            import_file(engine, file, actor)
+        return new, size
+
+    def unpacked(self, then: Path, actor: Actor, now: datetime, *, bare: bool = False) -> tuple[Path, int]:
+        """Make ``then`` a data folder that holds the part; return an export of it, and how many bytes were unpacked."""
+        folder = DataFolder(then)
         file = folder.tmp / "part.tar"
         entries = read_lists(self.repository, self.manifest.lists)
         with durable.os_errors("cannot restore"):
@@ -108,10 +116,8 @@ class RestorePart:
                 names = self._needed(connection) & entries.keys()
             wanted = [Item(entries[name].segment, folder.segment(name)) for name in sorted(names)]
             size += unpack(self.repository, wanted, self.progress)
-            export(engine.archive, self.library_id, file, actor, version=self.version)
-        with Engine(new).create() as engine:
-            import_file(engine, file, actor)
-        return new, size
+            export(engine.archive, self.library_id, file, actor, version=self.version, bare=bare)
+        return file, size
 
     def _needed(self, connection: Connection) -> set[str]:
         """Return the segments that hold the revisions, and what those refer to."""

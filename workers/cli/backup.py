@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.backups import backup_place, ping_url_of
-from workers.cli import backup_drill, backup_key, backup_prune, backup_restore
+from workers.cli import backup_drill, backup_in_place, backup_key, backup_prune, backup_restore
 from workers.cli.awaiting import queue_and_wait
 from workers.cli.backup_restore import Key, Target, Which, place_of
 from workers.cli.jobs_why import service_runs
@@ -44,6 +44,7 @@ Timeout = Annotated[float, typer.Option(help="Seconds to wait at most for a serv
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     backup_restore.register(backup_app)
+    backup_in_place.register(backup_app)
     backup_drill.register(backup_app)
     backup_prune.register(backup_app)
     backup_key.register(backup_app)

@@ -1,0 +1,141 @@
+"""A part of a backup restored in place: planned, done while others go on, and undone."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from storage.backup.in_place import InPlace, RestoreInPlace, undo_restore
+from storage.backup.manifest import find_manifest
+from storage.backup.part import RestorePart
+from storage.backup.repository import Repository
+from storage.cleanup import plan_removal
+from storage.engine import Engine
+from storage.removal import Removal
+from storage.trail import Actor
+from strongroom.errors import NotFound, StorageError
+from tests.support.archive import body, check_promises, document
+from tests.support.backups import NOW, back_up, repository_at
+from tests.support.crash import die_at, steps_of
+from tests.support.faults import faults
+
+ME = Actor("person:test", "it was wrong")
+
+
+@pytest.fixture
+def repository(scratch: Path) -> Repository:
+    return repository_at(scratch / "backups")
+
+
+@pytest.fixture
+def changed(engine: Engine, repository: Repository) -> Engine:
+    """A backup; since then one version was removed, one has another content, one is as it was, and one has come."""
+    engine.store([document("/a", f"{number}.0", body(n=number)) for number in range(1, 4)])
+    engine.store([document("/b", "1.0", body(b=1))])
+    back_up(engine, repository)
+    gone = [one.version_id for one in engine.versions("/a") if one.version == "1.0"]
+    Removal(engine.folder, engine.database).apply(plan_removal(engine.database, "/a", gone, "by mistake"), "person:test", NOW)
+    engine.store(
+        [document("/a", "2.0", body(n="wrong")), document("/a", "4.0", body(n=4)), document("/b", "1.0", body(b="wrong"))]
+    )
+    engine.tree.catch_up()
+    return engine
+
+
+def restore(engine: Engine, repository: Repository, version: str | None = None, *, apply: bool = True) -> InPlace:
+    part = RestorePart(repository, find_manifest(repository, "latest"), "/a", version)
+    return RestoreInPlace(engine, part).run(ME, NOW, apply=apply)
+
+
+def told(engine: Engine) -> dict[str, bytes]:
+    return {f"{one.library_id} {one.version}": engine.read(one.library_id, one.version) for one in engine.versions()}
+
+
+BEFORE = {"/a 2.0": body(n="wrong"), "/a 3.0": body(n=3), "/a 4.0": body(n=4), "/b 1.0": body(b="wrong")}
+AFTER = {**BEFORE, "/a 1.0": body(n=1), "/a 2.0": body(n=2)}
+
+
+def test_a_plan_changes_nothing_and_says_what_would_be(changed: Engine, repository: Repository) -> None:
+    found = restore(changed, repository, apply=False)
+    assert {one.version: (one.now, one.before) for one in found.changes} == {
+        "1.0": ("gone", None),
+        "2.0": ("other", 2),
+        "3.0": ("same", 1),
+    }
+    assert found.restore_id is None
+    assert told(changed) == BEFORE
+    assert list(changed.folder.tmp.glob("*.part")) == []
+
+
+def test_what_was_there_then_is_there_again_and_what_came_since_stays(changed: Engine, repository: Repository) -> None:
+    done = restore(changed, repository)
+    assert told(changed) == AFTER
+    check_promises(changed)
+    assert restore(changed, repository).restore_id is None, "there is nothing left to do"
+    assert undo_restore(changed, done.restore_id or "", ME, NOW) == {"1.0": "removed", "2.0": "rolled back"}
+    assert told(changed) == BEFORE
+    check_promises(changed)
+    assert undo_restore(changed, done.restore_id or "", ME, NOW) == {"2.0": "changed since"}
+    assert told(changed) == BEFORE
+
+
+def test_a_version_comes_back_alone(changed: Engine, repository: Repository) -> None:
+    restore(changed, repository, "1.0")
+    assert told(changed) == {**BEFORE, "/a 1.0": body(n=1)}
+
+
+def test_what_was_changed_since_is_not_undone(changed: Engine, repository: Repository) -> None:
+    done = restore(changed, repository)
+    changed.store([document("/a", "2.0", body(n="newer"))])
+    assert undo_restore(changed, done.restore_id or "", ME, NOW) == {"1.0": "removed", "2.0": "changed since"}
+    assert told(changed) == {**BEFORE, "/a 2.0": body(n="newer")}
+
+
+@pytest.mark.parametrize("name", ["nowhere", "../alerts", ""])
+def test_a_restore_that_never_was_is_named(changed: Engine, name: str) -> None:
+    with pytest.raises(NotFound, match="no restore in place"):
+        undo_restore(changed, name, ME, NOW)
+
+
+def test_a_kill_before_or_behind_the_note_does_all_or_nothing_and_can_be_undone(changed: Engine, repository: Repository) -> None:
+    changed.close()
+    root = changed.folder.root
+
+    def work() -> None:
+        with Engine(root).open() as engine:
+            restore(engine, repository)
+
+    def undo_all() -> None:
+        with Engine(root).open() as engine:
+            for path in (root / "metadata" / "restores").glob("*.json"):
+                undo_restore(engine, path.stem, ME, NOW)
+            assert told(engine) == BEFORE
+
+    steps = steps_of(work)
+    undo_all()
+    noted = [number for number, step in enumerate(steps, 1) if step.startswith("in place: ")]
+    behind = range(noted[-1] + 1, len(steps) + 1)
+    assert len(behind) > 5
+    for number in (*noted[-2:], *behind[:: max(1, len(behind) // 4)]):
+        die_at(number, work)
+        with Engine(root).open() as engine:
+            assert told(engine) in (BEFORE, AFTER)
+        undo_all()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_a_call_that_fails_is_said_and_nothing_is_half_done(changed: Engine, repository: Repository, code: int) -> None:
+    number, fired = 11, True
+    while fired:
+        with faults(number, code) as injected, suppress(StorageError):
+            restore(changed, repository)
+        fired = injected.fired
+        assert told(changed) in (BEFORE, AFTER)
+        for path in (changed.folder.metadata / "restores").glob("*.json"):
+            undo_restore(changed, path.stem, ME, NOW)
+        assert told(changed) == BEFORE
+        number += 251
+    assert number > 300, "hardly anything was made to fail"
