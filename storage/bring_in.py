@@ -19,7 +19,7 @@ from storage.codecs import decode
 from storage.engine import Engine
 from storage.events import Event, Imported, Labelled, Pinned
 from storage.intake import Incoming
-from storage.paths import check_identifier
+from storage.paths import LATEST, check_identifier
 from storage.portable import AGAIN, DIGEST, MANIFEST, MAX_MANIFEST_BYTES, Document, Manifest, Pieces, opened, parse_manifest
 from storage.segments import BLOCK_BYTES
 from storage.trail import Actor, record_events
@@ -186,7 +186,7 @@ def _record(
     pinned = {one.version for one in list_pins(connection, library_id)}
     labelled = {one.label for one in list_labels(connection, library_id)}
     pins = [one for one in manifest.pins if one.version not in pinned]
-    labels = [one for one in manifest.labels if one.label not in labelled]
+    labels = [one for one in manifest.labels if one.label not in {*labelled, LATEST}]  # nobody could read that one
     events: list[Event] = [Pinned(library_id, one.version, at, actor.by, one.why) for one in pins]
     events += [Labelled(library_id, check_identifier(one.label, "label"), one.version, at, actor.by, one.why) for one in labels]
     stored = sum(one.status == "stored" for one in receipts)

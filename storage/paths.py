@@ -34,7 +34,7 @@ def check_identifier(value: str, what: str) -> str:
 
     Raises:
         InvalidIdentifier: it is empty or blank, longer than 1,024 bytes, holds a control character (C0, DEL, C1), a lone
-            surrogate or a path step, or it is a version called ``latest``.
+            surrogate or a path step, or it is a version or a label called ``latest``.
     """
     fault = _fault(value)
     if fault is not None:
@@ -43,6 +43,11 @@ def check_identifier(value: str, what: str) -> str:
         raise InvalidIdentifier(
             "A version cannot be called 'latest'.",
             "`latest` is the alias for the newest release: store the document under its own version, such as 3.1.3.",
+        )
+    if what == "label" and value == LATEST:
+        raise InvalidIdentifier(
+            "A label cannot be called 'latest'.",
+            "Nobody could read it. `strongroom rollback LIBRARY VERSION` has `latest` mean another version.",
         )
     return value
 

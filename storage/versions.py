@@ -68,7 +68,8 @@ def label(archive: Archive, library_id: str, label: str, version: str | None, ac
         NotFound: the version is not stored; there is no such label to remove.
         InvalidIdentifier: the label cannot be one: it follows the rules of a version's name.
     """
-    check_identifier(label, "label")
+    if version is not None:
+        check_identifier(label, "label")
     with archive.database.write() as connection:
         library_id = real_name(connection, library_id)
         name = None if version is None else _stored(connection, library_id, version).version

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from models.curation import list_audit, list_labels, list_pins
+from models.curation import LabelRow, list_audit, list_labels, list_pins, put_label
 from storage.engine import Engine
 from storage.events import Labelled, Pinned, Unpinned, read_events
 from storage.history import read_history
@@ -68,6 +68,16 @@ def test_a_label_is_read_like_a_version_unless_a_version_has_its_name(prepared: 
     label(prepared.archive, LIBRARY, "production", None, ADA)
     with pytest.raises(NotFound):
         prepared.find(LIBRARY, "production")
+
+
+def test_no_label_is_called_latest_since_nobody_could_read_it(prepared: Engine) -> None:
+    with pytest.raises(InvalidIdentifier, match="label cannot be called 'latest'") as refused:
+        label(prepared.archive, LIBRARY, "latest", "1.0", ADA)
+    assert "strongroom rollback" in refused.value.hint
+    with prepared.database.write("test") as connection:  # as earlier releases allowed
+        put_label(connection, LabelRow(LIBRARY, "latest", "1.0", prepared.archive.clock(), "person:ada", ""))
+    assert label(prepared.archive, LIBRARY, "latest", None, ADA).changed
+    assert said(prepared)[1] == {}
 
 
 def test_a_label_names_one_version_and_moves(prepared: Engine) -> None:
