@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import DownloadColumn
+from rich.progress import TaskProgressColumn
 
 from strongroom.errors import StorageError, WaitTimeout
 from workers.cli.output import progress_bar
@@ -42,7 +42,7 @@ def _ended(engine: Engine, job_id: str, timeout_s: float, what: str, *, shown: b
     from models.ledger import find_jobs  # noqa: PLC0415 - see output.engine_on
 
     deadline, pause = time.monotonic() + timeout_s, _SHORTEST_S
-    with progress_bar(what, DownloadColumn(), shown=shown) as tick:
+    with progress_bar(what, TaskProgressColumn(), shown=shown) as tick:
         while True:
             with engine.database.read() as connection:
                 row = find_jobs(connection, [job_id])[job_id]

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.settings import Settings, read_settings
-from strongroom.errors import BrokerUnavailable, StorageError
+from strongroom.errors import BrokerUnavailable, StorageError, WaitTimeout
 
 if TYPE_CHECKING:
     from storage.engine import Engine
@@ -33,6 +33,8 @@ _ENDLESS = 1_000_000
 
 TIMED_OUT = 5
 """Exit code: the time was over before what was waited for had happened."""
+
+_CODES = {BrokerUnavailable.code: NOT_RUNNING, WaitTimeout.code: TIMED_OUT}
 
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The data folder; else STRONGROOM_DATA_DIR, else ./data.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
@@ -111,7 +113,7 @@ def reported(*, as_json: bool = False) -> Iterator[None]:
         yield
     except StorageError as error:
         print_error(error, as_json=as_json)
-        raise typer.Exit(NOT_RUNNING if isinstance(error, BrokerUnavailable) else FAILED) from None
+        raise typer.Exit(_CODES.get(error.code, FAILED)) from None
     except BrokenPipeError:
         silence_stdout()
         raise typer.Exit(FAILED) from None
