@@ -14,6 +14,8 @@ from storage.backup.part import RestorePart
 from storage.backup.repository import Repository
 from storage.cleanup import plan_removal
 from storage.engine import Engine
+from storage.erase.plan import find_targets
+from storage.erase.run import Erasure
 from storage.removal import Removal
 from storage.trail import Actor
 from strongroom.errors import NotFound, StorageError
@@ -139,3 +141,11 @@ def test_a_call_that_fails_is_said_and_nothing_is_half_done(changed: Engine, rep
         assert told(changed) == BEFORE
         number += 251
     assert number > 300, "hardly anything was made to fail"
+
+
+def test_an_erasure_takes_the_note_along(changed: Engine, repository: Repository) -> None:
+    restore(changed, repository)
+    work = Erasure(changed.archive, changed.tree, "all", changed.options.limits, ())
+    done = work.apply(work.plan(find_targets(changed.database, "/a")), ME)
+    assert done.proof.left == ()
+    assert list((changed.folder.metadata / "restores").iterdir()) == []
