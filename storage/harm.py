@@ -86,7 +86,19 @@ class Harm:
             with self.database.read() as connection:
                 versions = versions_of(connection, referring)
             for one in versions:
-                self._note(one, place, BASE_DAMAGED, _refers(error))
+                if self._needs(one.place, place.content_sha256):
+                    self._note(one, place, BASE_DAMAGED, _refers(error))
+
+    def _needs(self, place: Place, content_sha256: str) -> bool:
+        """Whether a place is read through this content: one that is read no more may have referred to it."""
+        for _ in range(READABLE_DEPTH):
+            if place.reference_sha256 in {None, content_sha256}:
+                return place.reference_sha256 is not None
+            base = self.folder.find_place(str(place.reference_sha256))
+            if base is None:
+                return False
+            place = base
+        return False
 
     def _by_base(self, one: StoredVersion, place: Place, depth: int = READABLE_DEPTH) -> None:
         """Note a version if what its bytes refer to is damaged or gone, at any link of the chain."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from models.commit import add_segment
-from storage.encodings import Plain, encode_with
+from storage.encodings import Plain, encode_alone, encode_with
 from storage.engine import Engine, Options
 from storage.harm import BASE_DAMAGED
 from storage.segments import SegmentWriter
@@ -60,6 +60,17 @@ def test_a_damaged_base_is_told_of_every_version_that_needs_it(chain: Engine) ->
     assert {Path(one.segment).name for one in chain.verify().damaged} == {segment.name}, "where the damage is"
     with pytest.raises(IntegrityError):
         chain.read("/a/b", "1.0")
+
+
+def test_what_was_written_anew_and_refers_to_nothing_is_not_hurt_by_what_it_referred_to(chain: Engine) -> None:
+    first = Plain(places(chain, "/a/b")["1.0"].content_sha256, WHOLE["1.0"])
+    writer = SegmentWriter(chain.folder)
+    writer.append(encode_alone(first, "gzip"))
+    with chain.database.write("test") as connection:
+        add_segment(connection, writer.finish([]).segment, datetime.now(UTC))
+    _damage_newest(chain)
+    assert {version for _, version in _codes(chain)} == {"2.0", "3.0", "4.0", "5.0"}
+    assert chain.read("/a/b", "1.0") == WHOLE["1.0"]
 
 
 def test_a_base_that_is_nowhere_is_told_of_what_refers_to_it(chain: Engine) -> None:
