@@ -100,7 +100,7 @@ def _audits(connection: Connection, mark: list[int] | None) -> Dumping:
 
 def rows_of(connection: Connection, dumping: Dumping) -> Iterator[Row]:
     """Yield the rows, times as text. Few of them are in memory at a time."""
-    result = connection.execution_options(yield_per=_ROWS).execute(dumping.query).mappings()
+    result = connection.execute(dumping.query.execution_options(yield_per=_ROWS)).mappings()
     for row in result:
         yield {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 

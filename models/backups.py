@@ -78,7 +78,7 @@ def every_segment(connection: Connection) -> Iterator[KnownSegment]:
     """Yield all segments in the order of their making, which is about that of the disk."""
     columns = _SEGMENT.c
     query = select(*_KNOWN).order_by(columns.created_at, columns.segment_sha256)
-    for row in connection.execution_options(yield_per=_ROWS).execute(query):
+    for row in connection.execute(query.execution_options(yield_per=_ROWS)):
         yield KnownSegment(*row)
 
 

@@ -67,7 +67,7 @@ def list_versions(
         conditions.append(_VERSION.c.version == version)
     order = (_VERSION.c.library_id, *LISTED, _VERSION.c.revision.desc(), *_ONE_BY_ONE)
     query = _versions(*conditions).order_by(*order)
-    return _one_place_each(connection.execution_options(yield_per=_FETCHED).execute(query))
+    return _one_place_each(connection.execute(query.execution_options(yield_per=_FETCHED)))
 
 
 def versions_in_segment(connection: Connection, segment_sha256: str) -> list[StoredVersion]:
@@ -89,7 +89,7 @@ def list_libraries(connection: Connection, library_ids: Collection[str] | None =
     query = select(_LIBRARY).order_by(_LIBRARY.c.library_id)
     if library_ids is not None:
         query = query.where(_LIBRARY.c.library_id.in_(library_ids))
-    for row in connection.execution_options(yield_per=_FETCHED).execute(query).mappings():
+    for row in connection.execute(query.execution_options(yield_per=_FETCHED)).mappings():
         yield LibraryRow(
             row["library_id"],
             {name: row[name] for name in LIBRARY_FACTS},

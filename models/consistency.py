@@ -81,7 +81,7 @@ def revisions_told(connection: Connection) -> Iterator[tuple[str, str, datetime,
     """Yield library, version, time, content and number of every revision that is stored."""
     columns = _VERSION.c
     query = select(columns.library_id, columns.version, columns.created_at, columns.content_sha256, columns.revision)
-    for row in connection.execution_options(yield_per=_FETCHED).execute(query):
+    for row in connection.execute(query.execution_options(yield_per=_FETCHED)):
         yield row[0], row[1], row[2], row[3], row[4]
 
 
@@ -90,7 +90,7 @@ def contents_known(connection: Connection) -> set[tuple[str, str, str]]:
     known: set[tuple[str, str, str]] = set()
     for table in (_VERSION, _REMOVED):
         query = select(table.c.library_id, table.c.version, table.c.content_sha256)
-        known.update((row[0], row[1], row[2]) for row in connection.execution_options(yield_per=_FETCHED).execute(query))
+        known.update((row[0], row[1], row[2]) for row in connection.execute(query.execution_options(yield_per=_FETCHED)))
     return known
 
 

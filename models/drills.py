@@ -64,7 +64,7 @@ def last_drills(connection: Connection, limit: int = 1) -> list[DrillRow]:
 def records_until(connection: Connection, at: datetime) -> Iterator[list[tuple[str, str, datetime]]]:
     """Yield content, version and time of all revisions that were stored until then, a thousand at a time."""
     query = select(_VERSION.content_sha256, _VERSION.version, _VERSION.created_at).where(_VERSION.created_at <= at)
-    for rows in connection.execution_options(yield_per=_ROWS).execute(query).partitions(_ROWS):
+    for rows in connection.execute(query.execution_options(yield_per=_ROWS)).partitions(_ROWS):
         yield [(row[0], row[1], row[2]) for row in rows]
 
 
@@ -76,7 +76,7 @@ def digest_of_tables(connection: Connection) -> dict[str, tuple[int, str]]:
 def _digest(connection: Connection, kind: type[SQLModel], names: Sequence[str]) -> tuple[int, str]:
     count = total = 0
     query = select(*(table_of(kind).c[name] for name in names))
-    for row in connection.execution_options(yield_per=_ROWS).execute(query):
+    for row in connection.execute(query.execution_options(yield_per=_ROWS)):
         # The sum of the digests does not depend on the order: sorting millions of rows would cost more than reading them.
         total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest())
         count += 1

@@ -156,7 +156,7 @@ def every_holder(connection: Connection) -> Iterator[Holder]:
     for table, removed in ((_VERSION, False), (_REMOVED, True)):
         query = select(*(table.c[name] for name in (*_TOLD, *_TOLD_TOO)))
         query = query.where(_NOT_PURGED) if removed else query
-        for row in connection.execution_options(yield_per=_FETCHED).execute(query):
+        for row in connection.execute(query.execution_options(yield_per=_FETCHED)):
             yield _holder(row, removed=removed)
 
 

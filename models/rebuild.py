@@ -127,7 +127,7 @@ def copy_the_rest(old: Database, connection: Connection) -> int:
         for table in SQLModel.metadata.sorted_tables:
             if table.name in made_anew:
                 continue
-            result = source.execution_options(yield_per=_COPIED_ROWS).execute(select(table)).mappings()
+            result = source.execute(select(table).execution_options(yield_per=_COPIED_ROWS)).mappings()
             for rows in result.partitions(_COPIED_ROWS):
                 connection.execute(insert(table), [dict(row) for row in rows])
                 copied += len(rows)
@@ -143,7 +143,7 @@ def known_revisions(old: Database) -> Iterator[tuple[str, str, int, str]]:
     columns = table_of(Version).c
     query = select(columns.library_id, columns.version, columns.revision, columns.content_sha256)
     with old.read() as connection:
-        for row in connection.execution_options(yield_per=_COPIED_ROWS).execute(query):
+        for row in connection.execute(query.execution_options(yield_per=_COPIED_ROWS)):
             yield row[0], row[1], row[2], row[3]
 
 

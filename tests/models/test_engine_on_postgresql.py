@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.engine import Engine, Options
+from storage.trail import Actor
 from tests.support.archive import body, check_promises, document, large_body, view
 from tests.support.crash import crash_at, start_child, wait_for
 from tests.support.postgresql import empty_postgresql
@@ -38,6 +39,16 @@ def test_documents_of_any_id_and_metadata_come_back(open_on: OpenOn) -> None:
         engine.tree.catch_up()
         found = engine.find("/x/文档")
         assert (found.details, found.source) == (metadata, "https://example.org/ä")
+        check_promises(engine)
+
+
+def test_a_version_goes_back_to_an_older_revision(open_on: OpenOn) -> None:
+    with open_on() as engine:
+        for number in range(3):
+            engine.store([document("/a", "1.0", body(n=number))])
+        assert engine.rollback("/a", "1.0", Actor("person:ada"), to=1).revision == 4
+        assert engine.read("/a", "1.0") == body(n=0)
+        engine.tree.catch_up()
         check_promises(engine)
 
 
