@@ -77,7 +77,7 @@ class Recoding:
         if self._is_better(encoded, one):
             self._add(place, encoded, own=one.kept)
             return link
-        if not one.alone and (place.codec == encoded.codec or not one.kept):
+        if one.extra or (not one.alone and (place.codec == encoded.codec or not one.kept)):
             self.batch.add_copy(place, _effort(one), own=one.kept)
         return link_of(place, self._find)
 

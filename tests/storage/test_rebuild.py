@@ -253,6 +253,12 @@ def test_what_compress_has_replaced_and_others_keep_on_the_disk_makes_no_circle(
     with reopened(engine) as again:
         check_promises(again)
         assert [again.read("/a", version) for version in "0123"] == [third, one, other, one]
+        settled = Compress(again.folder, again.database, again.tree, "none", "gzip")
+        settled.run(NOW)
+        assert settled.run(NOW).rewritten == 0
+        with again.database.read() as connection:
+            assert connection.execute(text("SELECT count(*) - count(DISTINCT content_sha256) FROM object")).scalar() == 0
+        check_promises(again)
 
 
 def test_a_damaged_catalogue_is_replaced_and_what_it_alone_knew_is_named(engine: Engine) -> None:
