@@ -132,11 +132,11 @@ def test_a_part_that_keeps_dying_is_started_again_with_growing_pauses(tmp_path: 
         assert service.said() == "READY"
         os.kill(service.now("broken")[1], signal.SIGKILL)
         await_that(lambda: len(service.history()) >= 4, "it is tried three times more")
-        assert service.states()[-1]["ready"] is False
+        await_that(lambda: service.states()[-1]["ready"] is False, "it is known not to work")
         first, second, third, fourth = map(float, service.history()[:4])
-        assert second - first < 2
-        assert 0.9 < third - second < 2
-        assert 1.9 < fourth - third < 4
+        assert second - first < 3
+        assert 0.9 < third - second < 3
+        assert 1.9 < fourth - third < 6
 
 
 def test_while_jobs_wait_a_part_that_keeps_dying_never_rests_for_long(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_while_jobs_wait_a_part_that_keeps_dying_never_rests_for_long(tmp_path: 
         os.kill(service.now("broken")[1], signal.SIGKILL)
         await_that(lambda: len(service.history()) >= 7, "it is tried six times more")
         starts = [float(start) for start in service.history()[:7]]
-        assert max(later - earlier for earlier, later in pairwise(starts[1:])) < 2
+        assert max(later - earlier for earlier, later in pairwise(starts[1:])) < 3
 
 
 def test_a_part_rests_no_longer_when_jobs_come(tmp_path: Path) -> None:
