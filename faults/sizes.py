@@ -55,8 +55,8 @@ class Sizes:
 
 LONG = Sizes()
 SHORT = Sizes(
-    jobs=400,
-    outstanding=200,
+    jobs=250,
+    outstanding=150,
     least=1,
     calm_s=(0.7, 1.2),
     freeze_s=(10.5, 11.0),
@@ -64,7 +64,7 @@ SHORT = Sizes(
     trials=3,
     freezes=1,
     away_s=2.0,
-    burst=80,
+    burst=40,
     slots=24,
     skip_seasons=3,
     rounds=1,
