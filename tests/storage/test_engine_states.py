@@ -202,7 +202,7 @@ def machine(fresh_folder: Path, scratch: Path) -> type[EngineStates]:
 
 
 def test_no_sequence_of_stores_crashes_and_restarts_tells_the_engine_from_a_dict(machine: type[EngineStates]) -> None:
-    walk(machine, 10, 20)
+    walk(machine, 6, 15)
 
 
 def test_the_machine_would_notice_a_lost_document(machine: type[EngineStates]) -> None:

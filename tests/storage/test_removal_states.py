@@ -213,7 +213,7 @@ def machine(fresh_folder: Path, scratch: Path) -> type[RemovalStates]:
 
 
 def test_no_sequence_makes_a_committed_version_unreadable(machine: type[RemovalStates]) -> None:
-    walk(machine, 12, 20)
+    walk(machine, 8, 15)
 
 
 def test_the_machine_would_notice_a_file_that_went_too_early(machine: type[RemovalStates]) -> None:

@@ -100,7 +100,7 @@ def members(draw: st.DrawFn) -> bytes:
     return bytes(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=soups() | members() | members(), size=st.integers(1, 40))
 @example(data=b'{"a":"\\ud83d\\ude00","\\ud83d\\ude00":1}', size=1)
 @example(data=b'{"a":[1,2,3 , 4],"b":[true,null ]}', size=40)

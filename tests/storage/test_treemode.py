@@ -19,7 +19,7 @@ from strongroom.errors import ConfigurationError
 from strongroom.result import Ok, capture
 from tests.support.crash import crash_at, observed, steps_of
 from tests.support.faults import faults
-from tests.support.thorough import crash_places
+from tests.support.thorough import crash_places, stride
 
 
 def _shown(root: Path) -> set[str]:
@@ -116,7 +116,7 @@ def test_a_call_that_fails_in_a_change_is_told_and_the_next_start_finishes_it(
     expected = {"latest": {"2.0", "latest"}, "all": {"1.0", "2.0", "latest"}, "none": set[str]()}[after]
     number, fired = 0, True
     while fired:
-        number += 1
+        number += stride(4)
         root = tmp_path / f"{number}"
         shutil.copytree(tmp_path / "pristine", root, symlinks=True)
         with faults(number, code) as injected:
