@@ -27,7 +27,7 @@ demo: setup ## Store real documents through the queue, damage one, see it found
 	@$(BIN)/python -m workers.demo
 
 test: setup ## Run every check
-	@echo "every check, side by side: each says its piece when it is through, the last after some four minutes"
+	@echo "every check, side by side: each says its piece when it is through, the last after some five minutes"
 	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target $(PARTS) checks
 
 checks: lint types contracts

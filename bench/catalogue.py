@@ -35,7 +35,7 @@ Question = Callable[[str], object]
 
 
 def catalogue_rows(versions: int, scratch: Path) -> list[Row]:
-    """Fill a catalogue with that many versions of ten years, one a library and an hour, and ask it."""
+    """Fill a catalogue with that many versions, in each library one every 17 hours up to now, and ask it."""
     now = datetime.now(UTC)
     settle()  # as a worker does
     with Engine(scratch / "catalogue").create() as engine:
@@ -101,14 +101,12 @@ def _version(number: int, name: str, minor: int, now: datetime) -> dict[str, obj
 
 
 def _segment(number: int, now: datetime) -> dict[str, object]:
-    old = _text(now - timedelta(days=30))
-    size = _IN_A_SEGMENT * 7_000
     return {
         "segment_sha256": f"{number:064x}",
-        "size_bytes": size,
+        "size_bytes": _IN_A_SEGMENT * 7_000,
         "object_count": _IN_A_SEGMENT,
         "condemned": 0,
-        "created_at": old,
+        "created_at": _text(now - timedelta(days=30)),
     }
 
 

@@ -30,7 +30,7 @@ from tests.support.archive import body, check_promises, document, shown, view
 from tests.support.crash import crash_at, observed, steps_of
 from tests.support.faults import faults
 from tests.support.on_disk import rows_on_disk
-from tests.support.thorough import crash_places
+from tests.support.thorough import crash_places, stride
 
 ADA = Actor("person:ada", "the owner has moved")
 OLD, NEW = "/old/name", "/New/name"
@@ -270,7 +270,7 @@ def test_a_disk_that_refuses_a_write_is_told_and_the_next_run_succeeds(copy: Cal
     engine = copy()
     with faults() as counted:
         both(engine)
-    for number in range(1, len(counted.calls) + 1, 3):
+    for number in range(1, len(counted.calls) + 1, stride(3)):
         engine = copy()
         with faults(number, errno.ENOSPC) as injected, suppress(StorageError):  # what is left over may stay for now
             both(engine)

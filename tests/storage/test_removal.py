@@ -25,7 +25,7 @@ from strongroom.errors import ConfigurationError, NotFound, StalePlan
 from tests.support.archive import body, check_promises, document, revisions, shown, view
 from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.scenarios import OPTIONS
-from tests.support.thorough import crash_places
+from tests.support.thorough import crash_places, stride
 
 KEEP_TWO = parse_policies({"*": {"keep_last": 2}})
 BOB = ("person:bob", datetime.now(UTC))
@@ -361,7 +361,7 @@ def test_a_crash_anywhere_leaves_all_or_nothing_and_the_rerun_heals(fresh_folder
 
 def test_the_end_of_the_process_leaves_all_or_nothing(fresh_folder: Path, scratch: Path) -> None:
     rehearsal = Rehearsal(fresh_folder, scratch, undo=False)
-    for number in range(1, len(rehearsal.steps) + 1, 3):
+    for number in range(1, len(rehearsal.steps) + 1, stride(3)):
         root = rehearsal.copy()
         die_at(number, lambda root=root: rehearsal.run(Engine(root, OPTIONS).open()))  # type: ignore[misc]
         rehearsal.check(number, root)

@@ -437,7 +437,7 @@ def test_a_crash_anywhere_loses_nothing_and_the_rerun_goes_on(fresh_folder: Path
 
 def test_the_end_of_the_process_loses_nothing(fresh_folder: Path, scratch: Path) -> None:
     rehearsal = Rehearsal(fresh_folder, scratch)
-    for number in range(2, len(rehearsal.steps) + 1, 8):
+    for number in range(2, len(rehearsal.steps) + 1, stride(8)):
         root = rehearsal.copy()
         die_at(number, lambda root=root: rehearsal.run(Engine(root, OPTIONS).open()))  # type: ignore[misc]
         rehearsal.check(root, rehearsal.steps[number - 1])

@@ -1,13 +1,17 @@
-"""What the tests of backups share: a real S3 server, and a place of each test's own in it."""
+"""What the tests of backups share: a place of each test's own, in a folder or on a real S3 server."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from storage.backup.repository import Repository
+from tests.support.backups import repository_at
 
 if TYPE_CHECKING:
     from storage.backup.s3 import S3Target
@@ -49,3 +53,9 @@ def bucket(store: Store, shared_targets: dict[str, S3Target]) -> Callable[..., S
         return replace(shared_targets[key], prefix=prefix)
 
     return make
+
+
+@pytest.fixture
+def repository(scratch: Path) -> Repository:
+    """A place for backups of the test's own, with none in it."""
+    return repository_at(scratch / "backups")

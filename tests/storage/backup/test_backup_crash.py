@@ -35,11 +35,6 @@ def root(data: Path) -> Path:
     return data
 
 
-@pytest.fixture
-def repository(scratch: Path) -> Repository:
-    return repository_at(scratch / "backups")
-
-
 def take(root: Path, repository: Repository) -> None:
     with Engine(root).open() as engine:
         back_up(engine, repository)

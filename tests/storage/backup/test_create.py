@@ -33,13 +33,8 @@ from strongroom.errors import BackupError, DataFolderError, NotFound, TransientI
 from tests.storage.test_rebuild import lose
 from tests.support.alike import store_versions
 from tests.support.archive import body, document, large_body
-from tests.support.backups import NOW, SMALL, back_up, filled, repository_at, restored, told, told_after
+from tests.support.backups import NOW, SMALL, back_up, filled, restored, told, told_after
 from tests.support.crash import Crash, observed
-
-
-@pytest.fixture
-def repository(scratch: Path) -> Repository:
-    return repository_at(scratch / "backups")
 
 
 @pytest.fixture

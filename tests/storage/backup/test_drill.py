@@ -27,16 +27,11 @@ from storage.versions import pin
 from strongroom import durable
 from strongroom.errors import DiskFull
 from tests.support.archive import body, document, large_body
-from tests.support.backups import NOW, SMALL, back_up, repository_at, restored
+from tests.support.backups import NOW, SMALL, back_up, restored
 from tests.support.crash import die_at, steps_of
 from tests.support.faults import faults
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def repository(scratch: Path) -> Repository:
-    return repository_at(scratch / "backups")
 
 
 @pytest.fixture

@@ -18,12 +18,7 @@ from storage.backup.verify import verify_backup
 from storage.engine import Engine
 from strongroom.errors import BackupDamaged
 from tests.support.archive import body, document
-from tests.support.backups import NOW, back_up, repository_at
-
-
-@pytest.fixture
-def repository(scratch: Path) -> Repository:
-    return repository_at(scratch / "backups")
+from tests.support.backups import NOW, back_up
 
 
 def forged(repository: Repository, made: Manifest, tmp: Path, segment: str) -> Manifest:

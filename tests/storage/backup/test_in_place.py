@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -20,16 +19,11 @@ from storage.removal import Removal
 from storage.trail import Actor
 from strongroom.errors import NotFound, StorageError
 from tests.support.archive import body, check_promises, document
-from tests.support.backups import NOW, back_up, repository_at
+from tests.support.backups import NOW, back_up
 from tests.support.crash import die_at, steps_of
 from tests.support.faults import faults
 
 ME = Actor("person:test", "it was wrong")
-
-
-@pytest.fixture
-def repository(scratch: Path) -> Repository:
-    return repository_at(scratch / "backups")
 
 
 @pytest.fixture

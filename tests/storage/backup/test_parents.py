@@ -16,12 +16,7 @@ from storage.backup.repository import Repository, pack_path
 from storage.backup.verify import remember, verify_backup
 from storage.engine import Engine
 from tests.support.archive import body, document
-from tests.support.backups import back_up, repository_at, told, told_after
-
-
-@pytest.fixture
-def repository(scratch: Path) -> Repository:
-    return repository_at(scratch / "backups")
+from tests.support.backups import back_up, told, told_after
 
 
 @pytest.fixture

@@ -25,17 +25,12 @@ from storage.versions import pin
 from strongroom.errors import BackupDamaged, DataFolderError, NotFound, StorageError
 from tests.support.alike import store_versions
 from tests.support.archive import body, check_promises, document
-from tests.support.backups import NOW, back_up, repository_at
+from tests.support.backups import NOW, back_up
 from tests.support.crash import die_at, steps_of
 from tests.support.faults import faults
 from tests.support.thorough import crash_places, stride
 
 ME = Actor("person:test", "one of them")
-
-
-@pytest.fixture
-def repository(scratch: Path) -> Repository:
-    return repository_at(scratch / "backups")
 
 
 @pytest.fixture

@@ -23,18 +23,13 @@ from storage.engine import Engine
 from storage.retention import Policy
 from strongroom.errors import BackupError, DiskFull, TransientIO
 from tests.support.archive import body, document, large_body
-from tests.support.backups import NOW, SMALL, back_up, repository_at, restored
+from tests.support.backups import NOW, SMALL, back_up, restored
 from tests.support.crash import die_at, steps_of
 from tests.support.faults import faults
 from tests.support.thorough import crash_places, stride
 
 DAY = timedelta(days=1)
 LAST = Policy(keep_last=1)
-
-
-@pytest.fixture
-def repository(scratch: Path) -> Repository:
-    return repository_at(scratch / "backups")
 
 
 def later(days: float) -> datetime:
