@@ -19,7 +19,7 @@ import pytest
 
 from storage.engine import Engine
 from storage.intake import Incoming, incoming
-from tests.workers.processes_of import await_that, processes_of
+from tests.support.processes import await_that, processes_of
 from workers.demo.command import Answer
 from workers.demo.damage import changed, choose_spot
 from workers.demo.document import Entry, Made, document_bytes, write_document
@@ -119,9 +119,9 @@ def test_the_demo_holds_what_it_promises_and_leaves_its_folder_whole(tmp_path: P
 def test_an_interrupted_demo_leaves_neither_process_nor_folder(moment: str, tmp_path: Path) -> None:
     has_come, send, number = MOMENTS[moment]
     with running(tmp_path / "demo", "--packages", "3") as demo:
-        await_that(has_come(demo), f"{moment}: {demo.text}")
+        await_that(has_come(demo), moment)
         send(demo, number)
-        assert demo.ended(20.0) == 130, demo.text
+        assert demo.ended() == 130, demo.text
         assert processes_of(demo.folder) == {}
         assert not demo.folder.exists()
         assert "is removed" in demo.text
@@ -136,7 +136,7 @@ def test_a_demo_whose_terminal_is_closed_leaves_neither_process_nor_folder(tmp_p
         while "━".encode() not in seen:  # the bar of the documents being made
             seen += os.read(ours, 4096)
         os.close(ours)
-        assert demo.ended(20.0) == 130
+        assert demo.ended() == 130
         assert processes_of(demo.folder) == {}
         assert not demo.folder.exists()
 
@@ -146,7 +146,7 @@ def test_a_killed_demo_takes_its_service_with_it(tmp_path: Path) -> None:
         await_that(demo.has("data/run/broker.sock"), "the parts are starting")
         to_one(demo, signal.SIGKILL)
         demo.ended()
-        await_that(lambda: not processes_of(demo.folder), "no process is left", within_s=5.0)
+        await_that(lambda: not processes_of(demo.folder), "no process is left")
 
 
 def test_a_service_that_cannot_start_fails_the_demo_and_says_why(tmp_path: Path) -> None:

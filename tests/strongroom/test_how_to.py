@@ -64,7 +64,8 @@ def test_the_example_of_an_outbox_keeps_and_delivers(
     exec(compile(example, "outbox.md", "exec"), {})
     printed = capsys.readouterr().out
     assert ("kept: cannot reach the broker" in printed) is not up
-    assert f"{0 if up else 1} delivered just now" in printed
+    # What was kept may also have been delivered by the client's own thread, between the broker's return and the flush.
+    assert re.search("0 delivered just now" if up else "[01] delivered just now", printed)
     assert own_broker.waiting() == 1
     assert list((data.parent / "outbox").glob("*.message")) == []
 

@@ -60,7 +60,7 @@ class Process:
             )
         return self
 
-    def await_ready(self, within_s: float = 30.0) -> Process:
+    def await_ready(self, within_s: float = 60.0) -> Process:
         """Return when it is ready; fail with the end of its log when it is not in time."""
         deadline = time.monotonic() + within_s
         while not self._is_ready():
@@ -80,7 +80,7 @@ class Process:
             self._process.wait()
             self._process = None
 
-    def stop(self, within_s: float = 20.0) -> int:
+    def stop(self, within_s: float = 60.0) -> int:
         """Ask it to end; return its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
@@ -109,7 +109,24 @@ def children_of(pid: int) -> list[int]:
     return sorted(found)
 
 
-def await_that(condition: Callable[[], object], what: str, within_s: float = 30.0) -> float:
+def processes_of(folder: Path) -> dict[int, str]:
+    """Return the live processes that name ``folder`` in their command line or environment, with their command lines."""
+    needle = os.fsencode(folder)
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
+            command = (entry / "cmdline").read_bytes()
+            if state != b"Z" and needle in command + (entry / "environ").read_bytes():
+                found[int(entry.name)] = command.replace(b"\0", b" ").decode("utf-8", "replace")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def await_that(condition: Callable[[], object], what: str, within_s: float = 60.0) -> float:
     """Return after how many seconds ``condition`` held; fail, saying ``what`` did not come true, when it does not in time."""
     started = time.monotonic()
     while not condition():

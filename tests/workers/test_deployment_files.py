@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from strongroom.errors import BrokerUnavailable
-from tests.workers.processes_of import await_that, processes_of
+from tests.support.processes import await_that, processes_of
 from workers import parts
 from workers.broker import embedded_url, ping, prepare_embedded
 from workers.health import main as health

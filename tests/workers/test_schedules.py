@@ -29,7 +29,7 @@ from tasks.drill import DrillMessage
 from tasks.prune import PruneMessage
 from tasks.scrub import ScrubMessage
 from tasks.services import BACKUP_PRUNE_TASK, BACKUP_TASK, CLEANUP_TASK, COMPRESS_TASK, DRILL_TASK, PRUNE_TASK, SWEEP_TASK
-from tests.workers.processes_of import await_that
+from tests.support.processes import await_that
 from workers.liveness import has_given_sign
 from workers.metrics import schedules
 from workers.scene import Onlooker

@@ -19,7 +19,7 @@ import redis
 from celery import Celery
 
 from strongroom.errors import BrokerUnavailable
-from tests.workers.processes_of import await_that, processes_of
+from tests.support.processes import await_that, processes_of
 from workers.broker import ping, prepare_embedded
 from workers.service_lock import lock_service
 
@@ -66,7 +66,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         try:
             yield Running(folder / "data", process.pid, systemd.recv(100))
             assert strongroom("down", "--data", folder / "data").returncode == 0
-            assert process.wait(5) == 0
+            assert process.wait(60) == 0
             assert systemd.recv(100) == b"STOPPING=1"
             assert not processes_of(folder)
             assert not (folder / "data" / "run" / "service.json").exists()
@@ -115,7 +115,7 @@ def test_parts_that_were_killed_are_back(service: Running) -> None:
     for part in before.values():
         os.kill(part["pid"], signal.SIGKILL)
     for name, part in before.items():
-        await_that(lambda name=name: service.part(name)["restarts"] == 1, f"{name} is started again", within_s=2)  # type: ignore[misc]
+        await_that(lambda name=name: service.part(name)["restarts"] == 1, f"{name} is started again")  # type: ignore[misc]
         assert service.part(name)["pid"] != part["pid"]
     await_that(lambda: state_of(service.data)["ready"], "all are ready again")
 
@@ -154,7 +154,7 @@ def test_of_two_services_one_may_be_killed_and_nothing_of_it_remains(service: Ru
     assert other["flower"]["address"] != ours["flower"]["address"]
 
     os.kill(other["pid"], signal.SIGKILL)
-    await_that(lambda: not processes_of(tmp_path), "nothing of it remains", within_s=5)
+    await_that(lambda: not processes_of(tmp_path), "nothing of it remains")
     told = strongroom("status", "--data", tmp_path, "--json")
     assert told.returncode == 3
     assert json.loads(told.stdout)["ready"] is False

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.workers.processes_of import await_that
+from tests.support.processes import await_that
 from workers.broker import prepare_embedded
 from workers.liveness import give_busy_sign, give_sign, give_work_sign
 from workers.supervisor import LOOK_EVERY_S

@@ -15,8 +15,7 @@ import pytest
 from celery import Celery
 
 from config.routes import HEARD
-from tests.support.processes import ENVIRON, children_of
-from tests.workers.processes_of import await_that, processes_of
+from tests.support.processes import ENVIRON, await_that, children_of, processes_of
 from workers.broker import prepare_embedded
 from workers.liveness import worked_s_ago
 
@@ -93,7 +92,7 @@ def test_a_frozen_worker_is_killed_and_started_again_and_the_jobs_go_on(service:
     pid, restarts = service.pid, service.restarts
     os.kill(pid, signal.SIGSTOP)
     naps = [service.nap(0) for _ in range(3)]  # the first goes to the frozen process, which had asked for it
-    await_that(lambda: ended(*naps[1:]), "the jobs are done", within_s=SILENT_AFTER_S + 10)
+    await_that(lambda: ended(*naps[1:]), "the jobs are done", within_s=SILENT_AFTER_S + 40)
     assert ("silent", pid, restarts) in service.states()
     assert service.restarts == restarts + 1
     assert pid not in processes_of(service.folder)
@@ -104,7 +103,7 @@ def test_a_worker_whose_pool_is_frozen_is_killed_and_started_again(service: Serv
     for child in children_of(pid):
         os.kill(child, signal.SIGSTOP)
     naps = [service.nap(0) for _ in range(6)]  # more than the worker fetches beforehand
-    await_that(lambda: service.restarts == restarts + 1, "it is started again", within_s=SILENT_AFTER_S + 10)
+    await_that(lambda: service.restarts == restarts + 1, "it is started again", within_s=SILENT_AFTER_S + 40)
     assert ("silent", pid, restarts) in service.states()
     await_that(lambda: sum(map(ended, naps)) >= 2, "the jobs that it had not fetched are done")
 
@@ -116,7 +115,7 @@ def test_a_worker_that_no_longer_hears_its_queues_is_killed_and_started_again(se
         service.producer.control.cancel_consumer(queue)
     await_that(lambda: deaf(service), "it hears no queue")
     nap = service.nap(0)
-    await_that(lambda: ended(nap), "the job is done", within_s=SILENT_AFTER_S + 10)
+    await_that(lambda: ended(nap), "the job is done", within_s=SILENT_AFTER_S + 40)
     assert ("silent", pid, restarts) in service.states()
     assert service.restarts == restarts + 1
 
