@@ -46,10 +46,7 @@ def take_leases(
     mine = _within_limits(connection, free, there, now, limits or {})
     fresh = [job for job in mine if job.job_id not in there]
     again = [job.job_id for job in mine if job.job_id in there]
-    if fresh:
-        begun = {"owner": owner, "started_at": now, "attempts": 1, "token": 1}
-        rows = [first_row(job, "running", now) | begun for job in fresh]
-        connection.execute(insert(_JOB).values(expires_at=_expiry(connection, now)), rows)
+    _begin_first(connection, fresh, owner, now)
     _begin_again(connection, [name for name in again if fates[name] == "dead"], owner, now, counted=1)
     _begin_again(connection, [name for name in again if fates[name] == "stopped"], owner, now, counted=0)
     for job in mine:
@@ -63,11 +60,16 @@ def take_new(connection: Connection, jobs: Sequence[NewJob], owner: str, now: da
 
     One that a person sent again has no attempts, but a token: it may have killed its worker before.
     """
-    there = find_jobs(connection, [job.job_id for job in jobs])
-    untried = {name for name, row in there.items() if row.state == "queued" and row.token == 0}
-    mine = [job for job in jobs if job.job_id not in there or job.job_id in untried]
-    taken = take_leases(connection, mine, owner, now, lambda _row: "alive")
-    return {name: row.lease for name, row in taken.items()}
+    columns = _JOB.c
+    known = select(columns.job_id, columns.state, columns.token).where(columns.job_id.in_([job.job_id for job in jobs]))
+    untried = {name: state == "queued" and token == 0 for name, state, token in connection.execute(known)}
+    fresh = [job for job in jobs if job.job_id not in untried]
+    again = [job for job in jobs if untried.get(job.job_id)]
+    _begin_first(connection, fresh, owner, now)
+    _begin_again(connection, [job.job_id for job in again], owner, now, counted=1)
+    for job in again:
+        connection.execute(update(_JOB).where(columns.job_id == job.job_id).values(needs_bytes=job.needs_bytes))
+    return {job.job_id: Lease(job.job_id, token=1) for job in (*fresh, *again)}
 
 
 def tried_jobs(connection: Connection, job_ids: Sequence[str]) -> set[str]:
@@ -143,6 +145,13 @@ def expired_leases(connection: Connection) -> list[str]:
     """Return the jobs whose lease has run out by the database's own clock: PostgreSQL's, which is the same for every worker."""
     over = _JOB.c.expires_at < func.clock_timestamp()
     return list(connection.scalars(select(_JOB.c.job_id).where(_JOB.c.state == "running", over)))
+
+
+def _begin_first(connection: Connection, jobs: Sequence[NewJob], owner: str, now: datetime) -> None:
+    if jobs:
+        begun = {"owner": owner, "started_at": now, "attempts": 1, "token": 1}
+        rows = [first_row(job, "running", now) | begun for job in jobs]
+        connection.execute(insert(_JOB).values(expires_at=_expiry(connection, now)), rows)
 
 
 def _begin_again(connection: Connection, names: Sequence[str], owner: str, now: datetime, counted: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from models.catalogue import list_versions
-from models.ledger import JobRow, find_jobs
+from models.ledger import ENDED, JobRow, find_jobs, state_of
 from models.rows import StoredVersion
 from storage.documents import DocumentScanner, Limits, unpack
 from storage.intake import Incoming, Named, name_of
@@ -35,8 +35,7 @@ def was_taken_along(services: Services, job_id: str) -> bool:
     if os.path.lexists(services.inbox / f"{job_id}{SUFFIX}"):
         return False
     with services.database.read() as connection:
-        row = find_jobs(connection, [job_id]).get(job_id)
-    return row is not None and row.ended
+        return state_of(connection, job_id) in ENDED
 
 
 def finish_ended(services: Services, job_id: str, files: ExitStack) -> None:
