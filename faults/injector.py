@@ -15,6 +15,7 @@ from functools import partial
 import redis
 
 from faults.book import Book, Entry
+from faults.messages import broker_of, message_count
 from faults.processes import NeverCameTrue, await_that, children_of, is_alive, is_stopped, kill
 from faults.service import WORKERS, Service
 from workers.processes import birth_of
@@ -180,9 +181,8 @@ class Injector:
         return now is not None and (now.owner, now.attempts) != (job.owner, job.attempts)
 
     def _flush_broker(self) -> str | None:
-        path = self.service.data / "run" / "broker.sock"
-        with suppress(redis.RedisError, OSError), redis.Redis(unix_socket_path=str(path), socket_timeout=5) as client:
-            waiting = sum(_length(client, key) for key in client.keys("*"))
+        with suppress(redis.RedisError, OSError), broker_of(self.service.data) as client:
+            waiting = message_count(client)
             if waiting == 0:
                 return None  # of nothing, nothing could be lost
             client.flushall()
@@ -216,11 +216,3 @@ class Injector:
 
     def _jobs_of(self, pids: list[int]) -> int:
         return sum(one.pid in pids for one in self.book.running())
-
-
-def _length(client: redis.Redis, key: bytes) -> int:
-    """Return how many messages a key of kombu's holds: a queue is a list, what is not acknowledged yet is a hash."""
-    kind = client.type(key)
-    if kind == b"list":
-        return int(client.llen(key))
-    return int(client.hlen(key)) if key == b"unacked" else 0

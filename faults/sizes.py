@@ -37,7 +37,7 @@ class Sizes:
     """Each n-th of the changes of the clock is lived through: 3 leaves one back and one forward, in two zones."""
     cost_jobs: int = 2_000
     """Store jobs of one run with, and one without, the ledger."""
-    cost_runs: int = 5
+    cost_runs: int = 9
     """How often each of the two is run."""
     cost_least: float = 0.85
     """The least ratio of the two rates. A short run is too short to measure one: it shows that both ways work."""
