@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -14,19 +15,19 @@ from storage.tree import Mode
 from storage.verify import Verification, silent
 from strongroom.contracts import VerifyReceipt
 
-LOOKERS = ("verify", "scrub")
+LOOKERS = ("verify", "scrub", "backup")
 """Those who read bytes. Between two of their runs nobody else would close what they have found."""
 
 
-def look_again(folder: DataFolder, database: Database, mode: Mode, now: datetime) -> int:
-    """Read again what verifications and scrubs have found damaged, and close what is whole; return how many those were.
+def look_again(folder: DataFolder, database: Database, mode: Mode, now: datetime, lookers: Iterable[str] = LOOKERS) -> int:
+    """Read again what verifications, scrubs and backups have found damaged, and close what is whole; return how many those were.
 
     Reads no more than what the findings name. Finds nothing new.
 
     Raises:
         StorageError: the disk or the catalogue refused; calling again is safe.
     """
-    return sum(_look_again(folder, database, mode, seen_by, now) for seen_by in LOOKERS)
+    return sum(_look_again(folder, database, mode, seen_by, now) for seen_by in lookers)
 
 
 def _look_again(folder: DataFolder, database: Database, mode: Mode, seen_by: str, now: datetime) -> int:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from models.backups import BackupRow, begin_backup, end_backup, give_up_backups
 from models.changes import epoch, forget_changes, note_anew
 from storage.backup.copying import Copying, Progress
+from storage.backup.lacking import Lacking, keep_lacking, keep_mended, look_at
 from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Kind, Manifest, new_backup_id, write_manifest
 from storage.backup.packs import PACK_BYTES, PackWriter
@@ -74,6 +75,7 @@ class Create:
                 raise
             kept.forget()
         self._end(as_row(manifest, self.repository.target.url, began))
+        keep_mended(self.engine, self.clock())
         return manifest
 
     def _rounds(self, backup_id: str, kept: Kept, *, full: bool, started_s: float) -> Manifest:
@@ -87,14 +89,12 @@ class Create:
             if manifest is not None:
                 return manifest
             if damaged:
-                self.engine.repair.see_to(sorted(damaged), by="schedule")
+                self.engine.repair.see_to(sorted(damaged), look_at(self.engine, damaged).findings, by="schedule")
             kept.recall_again(self.repository)
         if damaged:
-            named = "; ".join(damaged[name] for name in sorted(damaged)[:_TOLD])
-            hint = "`strongroom verify --all --repair` says what can be done. Backups that there are stay as they are."
-            raise BackupError(
-                f"{len(damaged)} segments cannot be backed up whole: {named}", hint, {"segments": sorted(damaged)[:_TOLD]}
-            )
+            lacking = look_at(self.engine, damaged)
+            keep_lacking(self.engine, lacking, self.clock())
+            raise _lacks(damaged, lacking)
         raise BackupError(f"Copying took longer than {LONGEST}, again and again.", "Run it again: what was copied stays.")
 
     def _begin(self, row: BackupRow, *, alone: bool) -> None:
@@ -170,6 +170,15 @@ class _Round:
         with self._engine.database.read() as connection:
             snapshot.untold += [one for one in records.untold(connection) if one not in snapshot.untold]
         return copying
+
+
+def _lacks(damaged: Mapping[str, str], lacking: Lacking) -> BackupError:
+    names, versions = sorted(damaged)[:_TOLD], lacking.versions[:_TOLD]
+    more = len(lacking.versions) - len(versions)
+    hurt = f" They hold {', '.join(versions)}{f', and {more} more' if more else ''}." if versions else ""
+    said = f"{len(damaged)} segments cannot be backed up whole: {'; '.join(damaged[name] for name in names)}{hurt}"
+    hint = "`strongroom verify --all --repair` says what can be done. Backups that there are stay as they are."
+    return BackupError(said, hint, {"segments": names, "versions": list(versions)})
 
 
 def as_row(manifest: Manifest, target: str, began: datetime) -> BackupRow:
