@@ -11,8 +11,9 @@ from sqlalchemy import Connection, func, select, update
 from models.ledger import COLUMNS, JobRow
 from models.parts import in_parts
 from models.tables import Job, Segment, Version, table_of
+from models.upkeep_tables import RemovedVersion
 
-_JOB, _VERSION, _SEGMENT = table_of(Job), table_of(Version), table_of(Segment)
+_JOB, _VERSION, _SEGMENT, _REMOVED = table_of(Job), table_of(Version), table_of(Segment), table_of(RemovedVersion)
 
 _RUNNING = select(_JOB.c.needs_bytes, _JOB.c.progress).where(_JOB.c.state == "running", _JOB.c.needs_bytes > 0)
 
@@ -60,6 +61,13 @@ def used_bytes(connection: Connection, library_id: str | None = None) -> int:
     """
     total = select(func.sum(_VERSION.c.compressed_size_bytes))
     return int(connection.scalar(total if library_id is None else total.where(_VERSION.c.library_id == library_id)) or 0)
+
+
+def returnable_bytes(connection: Connection, library_id: str | None = None) -> int:
+    """Return the same of what is removed and can come back at once. Neither removing nor bringing back changes the sum."""
+    columns = _REMOVED.c
+    total = select(func.sum(columns.compressed_size_bytes)).where(columns.purged_at.is_(None))
+    return int(connection.scalar(total if library_id is None else total.where(columns.library_id == library_id)) or 0)
 
 
 def used_by_library(connection: Connection) -> dict[str, int]:

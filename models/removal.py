@@ -75,6 +75,18 @@ def restorable(connection: Connection, plan_id: str) -> list[Gone]:
     return [Gone(*row) for row in connection.execute(query.order_by(_REMOVED.c.file_path, _REMOVED.c.revision))]
 
 
+def growth_by_restoring(connection: Connection, version_ids: Iterable[str]) -> dict[str, int]:
+    """Return by how many stored bytes each library would grow if these came back."""
+    columns = _REMOVED.c
+    growth: dict[str, int] = defaultdict(int)
+    for part in in_parts(version_ids):
+        wanted = columns.version_id.in_(part) & columns.purged_at.is_(None)
+        query = select(columns.library_id, func.sum(columns.compressed_size_bytes)).where(wanted)
+        for library_id, size in connection.execute(query.group_by(columns.library_id)):
+            growth[library_id] += int(size)
+    return dict(growth)
+
+
 def restore_revisions(connection: Connection, version_ids: Iterable[str]) -> list[str]:
     """Move removed revisions back; return those that were there.
 

@@ -1,4 +1,4 @@
-"""Allowance: whether a library may grow by what a store is about to commit. Asked inside the commit, so that a quota is hard."""
+"""Allowance: whether a library may grow by what is about to be committed. Asked inside the commit, so that a quota is hard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from models.admission import used_bytes
+from models.admission import returnable_bytes, used_bytes
 from models.history import already_there
 from models.rows import NewSegment
 from models.sweeping import known_segments
@@ -30,6 +30,7 @@ _Name = str | None
 @dataclass(frozen=True, slots=True)
 class _Look:
     used_bytes: int
+    """With what is removed and may come back at once: a sum that nothing but a store has grow."""
     at_s: float
 
 
@@ -55,6 +56,19 @@ class Allowance:
         tight = {name: used for name, needed in wanted.items() if (used := self._used(connection, name, needed)) is not None}
         return [one for one in growing if self._is_over(one, tight)] if tight else []
 
+    def require(self, connection: Connection, growth: Mapping[str, int]) -> None:
+        """Make sure that libraries may grow by so many bytes for a person who asks; in the transaction that has them grow.
+
+        Raises:
+            QuotaExceeded: one of them may not, or all together may not.
+        """
+        wanted: list[tuple[_Name, int]] = [*growth.items(), (None, sum(growth.values()))]
+        for name, needed in wanted:
+            used = self._used(connection, name, needed) if needed > 0 else None
+            if used is not None:
+                library_id = name if name is not None else max(growth, key=lambda one: growth[one])
+                raise self._error(name, used, needed, library_id, BY_HAND)
+
     def has_room(self, connection: Connection, wanted: Mapping[_Name, int]) -> bool:
         """Whether each of these libraries may grow by so many bytes now."""
         return all(self._used(connection, name, needed) is None for name, needed in wanted.items())
@@ -71,7 +85,8 @@ class Allowance:
         if look is not None and look.used_bytes + (now_s - look.at_s) * FASTEST_BYTES_S + needed <= limit:
             return None
         used = used_bytes(connection, name)
-        self._looks[name] = _Look(used, now_s)
+        if used + needed + FASTEST_BYTES_S <= limit:  # else it would not be good for a second
+            self._looks[name] = _Look(used + returnable_bytes(connection, name), now_s)
         return used if used + needed > limit else None
 
     def _is_over(self, one: Outcome, tight: dict[_Name, int]) -> bool:
@@ -81,18 +96,26 @@ class Allowance:
             limit = self._limit(name)
             assert limit is not None
             if tight[name] + one.stored_bytes > limit:
-                one.error = _error(one, name, tight[name], limit)
+                one.error = self._error(name, tight[name], one.stored_bytes, one.named.library_id)
                 return True
         for name in names:
             tight[name] += one.stored_bytes
         return False
 
+    def _error(self, name: _Name, used: int, needed: int, library_id: str, hint: str | None = None) -> QuotaExceeded:
+        limit = self._limit(name)
+        assert limit is not None
+        who = f"{name} takes" if name is not None else "All libraries together take"
+        words = f"{who} {in_words(used)} of {in_words(limit)}: there is no room for {in_words(needed)} more."
+        context = {"library_id": library_id, "needs_bytes": needed, "quota_of": name or "total"}
+        return QuotaExceeded(words, hint, {**context, "used_bytes": used, "limit_bytes": limit})
 
-def _error(one: Outcome, name: _Name, used: int, limit: int) -> QuotaExceeded:
-    who = f"{name} takes" if name is not None else "All libraries together take"
-    words = f"{who} {in_words(used)} of {in_words(limit)}: there is no room for {in_words(one.stored_bytes)} more."
-    context = {"library_id": one.named.library_id, "needs_bytes": one.stored_bytes}
-    return QuotaExceeded(words, None, {**context, "quota_of": name or "total", "used_bytes": used, "limit_bytes": limit})
+
+BY_HAND = (
+    "`strongroom quota` shows what is used: remove versions (`strongroom cleanup`) or raise STRONGROOM_QUOTAS. "
+    "With STRONGROOM_QUOTAS='{}' before it, a command looks at no quota this once."
+)
+"""The hint where a person waits for the answer, and no job does."""
 
 
 def discard(connection: Connection, folder: DataFolder, segments: Iterable[NewSegment]) -> None:

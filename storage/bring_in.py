@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from models.curation import LabelRow, PinRow, list_labels, list_pins, put_label, put_pin
 from models.leases import LeaseLost
+from storage.allowance import BY_HAND
 from storage.codecs import decode
 from storage.engine import Engine
 from storage.events import Event, Imported, Labelled, Pinned
@@ -25,7 +26,7 @@ from storage.segments import BLOCK_BYTES
 from storage.trail import Actor, record_events
 from strongroom import durable
 from strongroom.contracts import DocumentOptions, DocumentReceipt
-from strongroom.errors import DocumentTooLarge, IntegrityError, InvalidRequest
+from strongroom.errors import DocumentTooLarge, IntegrityError, InvalidRequest, QuotaExceeded
 
 Progress = Callable[[int, int], None]
 """Told after each document how many of how many are checked."""
@@ -59,6 +60,7 @@ def import_file(
         InvalidRequest: the file is damaged, cut short, or no export; nothing was imported.
         DataFolderError: a later release wrote it.
         InvalidIdentifier, InvalidDocument: an id or a document cannot be stored; nothing was imported.
+        QuotaExceeded: a quota has no room for all of it; nothing was imported.
         DiskFull, Transient: nothing was imported.
     """
     with durable.os_errors(f"cannot read {path}"), opened(path) as file:
@@ -180,6 +182,8 @@ def _record(
 ) -> None:
     """Add pins and labels in the commit of the documents; refuse all when one of them cannot be stored."""
     for one in receipts:
+        if one.error is not None and one.error.code == QuotaExceeded.code:
+            raise QuotaExceeded(f"{one.error.message} Nothing was imported.", BY_HAND, one.error.context)
         if one.error is not None:
             raise _Refused(one.error.message, one.error.hint)
     at = engine.archive.clock()

@@ -26,6 +26,7 @@ def rollback(
         NotFound: no such library, version or revision.
         InvalidRequest: there is no older revision.
         IntegrityError: what it would go back to is damaged; nothing was changed.
+        QuotaExceeded: there is no room for a further revision; nothing was changed.
     """
     return room.engine.rollback(library_id, version, Actor(by, why), to_revision)
 

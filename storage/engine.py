@@ -154,7 +154,7 @@ class Engine:
 
     def rollback(self, library_id: str, version: str, actor: Actor, to: int | None = None) -> Rollback:
         """Go back to an older state, and show it in the tree; see ``storage.rollback.rollback``."""
-        done = rollback(self.archive, library_id, version, actor, to)
+        done = rollback(self.archive, library_id, version, actor, to, self.allowance)
         self._show({tree_path(done.library_id, done.version)})
         return done
 

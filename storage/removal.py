@@ -13,12 +13,14 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from models.database import Database
-from models.removal import Gone, remove_revisions, restorable, restore_revisions, write_audit
+from models.removal import Gone, growth_by_restoring, remove_revisions, restorable, restore_revisions, write_audit
 from models.revisions import find_revisions
+from storage.allowance import Allowance
 from storage.cleanup import LibraryPlan, Plan, is_as_planned
 from storage.events import append_events
 from storage.layout import DataFolder
 from storage.pending import MOMENT, as_removed, as_restored, changing, noted
+from storage.quotas import Quotas
 from storage.spare import use_spare
 from strongroom.errors import DiskFull, NotFound, StalePlan
 
@@ -56,9 +58,10 @@ class _Act:
 class Removal:
     """Carries out plans on one data folder. Any number of processes may: one at a time changes something."""
 
-    def __init__(self, folder: DataFolder, database: Database) -> None:
+    def __init__(self, folder: DataFolder, database: Database, allowance: Allowance | None = None) -> None:
         self._folder = folder
         self._database = database
+        self._allowance = allowance or Allowance(Quotas())
 
     def apply(self, plan: Plan, by: str, now: datetime, *, record: Record | None = None, exactly: bool = True) -> Done:
         """Remove what a plan says; on return that is durable. The bytes stay until the grace period is over.
@@ -82,15 +85,18 @@ class Removal:
     def undo(self, plan_id: str, by: str, now: datetime) -> Done:
         """Bring back what a plan removed and what has not been purged; on return that is durable.
 
-        A version that was stored anew meanwhile keeps what it has and gets its older revisions back.
+        A version that was stored anew meanwhile keeps what it has and gets its older revisions back. Some 2,000 revisions come
+        back with one commit, and none unless the quotas have room for all.
 
         Raises:
             NotFound: there is no such plan, it was undone before, or its grace period is over.
+            QuotaExceeded: a quota has no room for what comes back; nothing did, unless others stored between two commits.
             Transient: what waiting can heal.
         """
         with changing(self._folder, self._database, now):
             with self._database.read() as connection:
                 removed = restorable(connection, plan_id)
+                self._allowance.require(connection, growth_by_restoring(connection, [one.version_id for one in removed]))
             if not removed:
                 raise NotFound(f"Nothing that the plan {plan_id} removed can be brought back.", _NOT_UNDONE)
             for start in range(0, len(removed), PORTION):
@@ -148,6 +154,7 @@ class Removal:
             why = f"undo of {plan_id}"
             append_events(self._folder.journal, [as_restored(one, at, act.by, why, plan_id) for one in removed])
             with self._database.write("removal") as connection:
+                self._allowance.require(connection, growth_by_restoring(connection, ids))
                 restore_revisions(connection, ids)
                 audited = [replace(one, why=why) for one in removed]
                 write_audit(connection, "restored", audited, at, act.by, plan_id)

@@ -13,6 +13,7 @@ from models.curation import Held, find_held, hold_latest
 from models.history import removed_revisions
 from models.names import real_name
 from models.rows import NewVersion, StoredVersion
+from storage.allowance import Allowance
 from storage.events import LatestHeld, RolledBack
 from storage.index import VersionRecord
 from storage.ordering import order_of
@@ -75,12 +76,15 @@ def follow_newest(archive: Archive, library_id: str, actor: Actor) -> Changed:
     return Changed(library_id, newest, changed=True)
 
 
-def rollback(archive: Archive, library_id: str, version: str, actor: Actor, to: int | None = None) -> Rollback:
+def rollback(
+    archive: Archive, library_id: str, version: str, actor: Actor, to: int | None = None, allowance: Allowance | None = None
+) -> Rollback:
     """Go back to an older state; a reader sees the old or the new one.
 
     ``latest`` means ``version`` from now on, until a version that was not there before orders newest. If it means that version
     already, as the newest one, the version's content goes back one revision. With ``to`` the version's content goes back to that
-    revision, whatever ``latest`` means. Going back makes a new revision: nothing is lost, and another rollback undoes it.
+    revision, whatever ``latest`` means. Going back makes a new revision: nothing is lost, and another rollback undoes it. A new
+    revision counts for quotas; what ``latest`` means does not.
 
     Run twice, the second changes nothing where ``to`` is given or ``latest`` was moved; else it undoes the first.
 
@@ -88,6 +92,7 @@ def rollback(archive: Archive, library_id: str, version: str, actor: Actor, to: 
         NotFound: no such library, version or revision.
         InvalidRequest: the version has one revision only.
         IntegrityError: what it would go back to is damaged; nothing was changed.
+        QuotaExceeded: ``allowance`` has no room for another revision; nothing was changed.
         CatalogueBusy: others changed the version meanwhile, again and again.
     """
     for _ in range(ATTEMPTS):
@@ -100,6 +105,8 @@ def rollback(archive: Archive, library_id: str, version: str, actor: Actor, to: 
         try:
             with archive.database.write() as connection:
                 if _plan(connection, library_id, version, to) == plan:
+                    if allowance is not None and plan.kind == "content":
+                        allowance.require(connection, {plan.current.library_id: plan.target.place.length})
                     return _carry_out(archive, connection, plan, record, actor)
         except Outdated:
             continue

@@ -26,7 +26,7 @@ from storage.layout import DataFolder
 from storage.removal import Removal
 from storage.trail import Actor
 from strongroom import durable
-from strongroom.errors import NotFound
+from strongroom.errors import NotFound, QuotaExceeded
 
 What = Literal["gone", "other", "same"]
 Undone = Literal["removed", "rolled back", "changed since"]
@@ -65,6 +65,7 @@ class RestoreInPlace:
         Raises:
             NotFound: the backup does not have it.
             BackupDamaged: the backup does not hold what it promised; nothing was changed.
+            QuotaExceeded: a quota has no room for all of it; likewise.
             DiskFull, TransientIO, PermissionRefused: the operating system refused; likewise.
         """
         with _scratch(self.engine.folder) as then:
@@ -81,7 +82,11 @@ class RestoreInPlace:
                 return planned
             restore_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
             _note(self.engine.folder, restore_id, planned)
-            import_file(self.engine, file, actor)
+            try:
+                import_file(self.engine, file, actor)
+            except QuotaExceeded:  # nothing is stored for certain: there was no such restore
+                _path(self.engine.folder, restore_id).unlink()
+                raise
         return InPlace(restore_id, planned.backup_id, library_id, changes)
 
 
@@ -92,12 +97,15 @@ def undo_restore(engine: Engine, restore_id: str, actor: Actor, now: datetime) -
 
     Raises:
         NotFound: nothing is noted of such a restore.
+        QuotaExceeded: a quota has no room for the further revisions; nothing was changed.
         StorageError: as a removal and a rollback; calling again goes on.
     """
     done = _noted(engine.folder, restore_id)
-    there = _current(engine, done.library_id)
+    library_id = engine.real_name(done.library_id)
+    there = _current(engine, library_id)
     undone: dict[str, Undone] = {}
-    brought: list[str] = []
+    brought: list[StoredVersion] = []
+    replaced: dict[str, int] = {}
     for one in done.changes:
         found = there.get(one.version)
         if one.now == "same" or found is None:
@@ -105,18 +113,32 @@ def undo_restore(engine: Engine, restore_id: str, actor: Actor, now: datetime) -
         if found.place.content_sha256 != one.content_sha256:
             undone[one.version] = "changed since"
         elif one.before is not None:
-            engine.rollback(done.library_id, one.version, actor, to=one.before)
+            replaced[one.version] = one.before
             undone[one.version] = "rolled back"
-        elif len(revisions := _revisions(engine, done.library_id, one.version)) > 1:  # somebody stored it meanwhile, too
+        elif len(revisions := _revisions(engine, library_id, one.version)) > 1:  # somebody stored it meanwhile, too
             undone[one.version] = "changed since"
         else:
-            brought += [revision.version_id for revision in revisions]
+            brought += revisions
             undone[one.version] = "removed"
-    if brought:
-        plan = plan_removal(engine.database, done.library_id, brought, f"undo of the restore {restore_id}")
+    _refuse_over_quota(engine, library_id, brought, replaced)
+    if brought:  # first: it makes room for the others
+        ids = [one.version_id for one in brought]
+        plan = plan_removal(engine.database, library_id, ids, f"undo of the restore {restore_id}")
         Removal(engine.folder, engine.database).apply(plan, actor.by, now)
         engine.tree.catch_up()
+    for version, revision in replaced.items():
+        engine.rollback(library_id, version, actor, to=revision)
     return undone
+
+
+def _refuse_over_quota(engine: Engine, library_id: str, brought: list[StoredVersion], replaced: dict[str, int]) -> None:
+    """Look before anything is changed: each step looks once more, but a step that is refused would leave the others done."""
+    again = [
+        one for version, number in replaced.items() for one in _revisions(engine, library_id, version) if one.revision == number
+    ]
+    growth = sum(one.place.length for one in again) - sum(one.place.length for one in brought)
+    with engine.database.read() as connection:
+        engine.allowance.require(connection, {library_id: growth})
 
 
 def _revisions(engine: Engine, library_id: str, version: str) -> list[StoredVersion]:

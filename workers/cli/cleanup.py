@@ -108,16 +108,16 @@ def undo_cleanup(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back what a cleanup removed, as long as its grace period lasts.
+    """Bring back what a cleanup removed, as long as its grace period lasts, and where the quotas have room for all of it.
 
     JSON: an object with `plan_id`, `restored_versions` and `restored_revisions`.
 
-    Exit codes: 0 done, 1 nothing can be brought back.
+    Exit codes: 0 done, 1 nothing can be brought back, or a quota has no room for it.
     """
     from storage.removal import Removal  # noqa: PLC0415 - see output.engine_on
 
     with reported(as_json=as_json), engine_on(data) as engine:
-        done = Removal(engine.folder, engine.database).undo(plan_id, actor("").by, datetime.now(UTC))
+        done = Removal(engine.folder, engine.database, engine.allowance).undo(plan_id, actor("").by, datetime.now(UTC))
         engine.tree.catch_up()
     if as_json:
         print_json({"plan_id": plan_id, "restored_versions": done.versions, "restored_revisions": done.revisions})

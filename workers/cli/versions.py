@@ -42,7 +42,8 @@ def roll_back(
 
     `latest` means VERSION again, until a version newer than all is stored or --newest is said. If `latest` means VERSION
     already, since it is the newest, its content goes back by one revision, and said again comes back: to go further back,
-    name the revision with --to, which leaves `latest` alone.
+    name the revision with --to, which leaves `latest` alone. Content that comes back is a further revision, for which a
+    quota must have room.
 
     Exit codes: 0 it is so now, 1 it cannot be.
     """

@@ -7,17 +7,19 @@ from contextlib import suppress
 
 import pytest
 
+from models.admission import used_bytes
 from storage.backup.in_place import InPlace, RestoreInPlace, undo_restore
 from storage.backup.manifest import find_manifest
 from storage.backup.part import RestorePart
 from storage.backup.repository import Repository
 from storage.cleanup import plan_removal
-from storage.engine import Engine
+from storage.engine import Engine, Options
 from storage.erase.plan import find_targets
 from storage.erase.run import Erasure
+from storage.quotas import parse_quotas
 from storage.removal import Removal
 from storage.trail import Actor
-from strongroom.errors import NotFound, StorageError
+from strongroom.errors import NotFound, QuotaExceeded, StorageError
 from tests.support.archive import body, check_promises, document
 from tests.support.backups import NOW, back_up
 from tests.support.crash import die_at, steps_of
@@ -135,6 +137,38 @@ def test_a_call_that_fails_is_said_and_nothing_is_half_done(changed: Engine, rep
         assert told(changed) == BEFORE
         number += 251
     assert number > 300, "hardly anything was made to fail"
+
+
+def _limited(engine: Engine, limit_bytes: int) -> Engine:
+    return Engine(engine.folder.root, Options(quotas=parse_quotas({"/a": limit_bytes}))).open()
+
+
+def test_a_restore_that_a_quota_has_no_room_for_changes_nothing_and_is_not_noted(changed: Engine, repository: Repository) -> None:
+    with changed.database.read() as connection:
+        used = used_bytes(connection, "/a")
+    with _limited(changed, used + 10) as engine:
+        with pytest.raises(QuotaExceeded, match="Nothing was imported"):
+            restore(engine, repository)
+        assert told(engine) == BEFORE
+        assert list((engine.folder.metadata / "restores").iterdir()) == []
+    with _limited(changed, used + 1000) as engine:
+        restore(engine, repository)
+        assert told(engine) == AFTER
+
+
+def test_an_undo_that_needs_room_is_refused_as_a_whole_and_one_that_makes_room_never_is(
+    changed: Engine, repository: Repository
+) -> None:
+    done = restore(changed, repository).restore_id or ""
+    with _limited(changed, 10) as engine:
+        with pytest.raises(QuotaExceeded):  # what was replaced is larger than what was brought back
+            undo_restore(engine, done, ME, NOW)
+        assert told(engine) == AFTER
+    undo_restore(changed, done, ME, NOW)
+    done = restore(changed, repository, "1.0").restore_id or ""
+    with _limited(changed, 10) as engine:
+        assert undo_restore(engine, done, ME, NOW) == {"1.0": "removed"}
+        assert told(engine) == BEFORE
 
 
 def test_an_erasure_takes_the_note_along(changed: Engine, repository: Repository) -> None:

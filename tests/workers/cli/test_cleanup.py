@@ -79,6 +79,18 @@ def test_what_was_shown_is_carried_out_and_undone(data: Path, filled: Engine) ->
     assert (answer.exit_code, json.loads(answer.stdout)["error"]["code"]) == (1, "not_found")
 
 
+def test_an_undo_over_a_quota_is_refused_and_says_how_it_is_done_this_once(data: Path, filled: Engine) -> None:
+    plan_id = told(data)["plan_id"]
+    told(data, "--apply", "--plan", plan_id)
+    answer = run(data, "undo", plan_id, "--json", environ={"STRONGROOM_QUOTAS": '{"/a/b": 10}'})
+    error = json.loads(answer.stdout)["error"]
+    assert (answer.exit_code, error["code"]) == (1, "quota_exceeded")
+    assert "STRONGROOM_QUOTAS='{}'" in error["hint"]
+    assert len(_versions(filled)) == 4
+    assert run(data, "undo", plan_id, "--json", environ={"STRONGROOM_QUOTAS": "{}"}).exit_code == 0
+    assert len(_versions(filled)) == 8
+
+
 def test_a_plan_that_is_not_up_to_date_is_not_carried_out(data: Path, filled: Engine) -> None:
     plan_id = told(data)["plan_id"]
     filled.store([document("/a/b", "2.0", body(new=1))])
