@@ -15,7 +15,6 @@ def create_app(settings: Settings, broker_url: str) -> Celery:
     """Return an application on a broker. Nothing is opened before a worker's pool starts, or a task runs."""
     app = Celery("strongroom", broker=broker_url, set_as_current=False)
     app.conf.update(celery_config())
-    app.events.dispatcher_cls = "workers.gathered_events:Dispatcher"
     services = ProcessServices(app, settings)
     register_tasks(app, services)
     app.finalize()

@@ -85,7 +85,7 @@ def test_accepted_documents_wait_for_space_and_nothing_is_half_accepted(small_di
             assert [one.revision for one in list_versions(connection, history=True)] == [1] * COUNT
         for number, data in enumerate(many):
             assert engine.read("/full/disk", str(number)) == data
-        assert _states(engine) == {"done"}
+        assert _states(engine) == {"done"}, folder.jobs("failed")
         assert folder.run("verify", "--json").code == 0
         assert folder.kept == []
 

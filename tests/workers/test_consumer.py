@@ -21,7 +21,7 @@ from kombu.asynchronous.timer import Timer
 from config.settings import Settings
 from tests.support.desk import failing
 from workers.app import create_app
-from workers.consumer import PAUSE_S, KeepingConsumer
+from workers.consumer import EVENTS_TOGETHER_S, PAUSE_S, KeepingConsumer
 
 HEADERS = {"task": "strongroom.store", "id": "message-0001", "lang": "py"}
 GOOD = json.dumps([[], {"text": "{}"}, {"callbacks": None}]).encode()
@@ -189,3 +189,45 @@ def test_what_cannot_be_kept_is_not_acknowledged_and_comes_again_after_a_pause(d
     desk.take()
     assert len(desk.kept) == 1
     assert (desk.waiting, desk.unacknowledged) == (0, 0)
+
+
+class Told:
+    """A dispatcher of events that counts."""
+
+    def __init__(self) -> None:
+        self.flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+
+@pytest.fixture
+def told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> tuple[Told, Callable[[float], None]]:
+    """What was told of tasks, and a clock to be set."""
+    told = desk.consumer.event_dispatcher = Told()
+    monkeypatch.setattr("workers.consumer.monotonic", lambda: 1000.0)
+    return told, lambda later_s: monkeypatch.setattr("workers.consumer.monotonic", lambda: 1000.0 + later_s)
+
+
+def test_the_events_of_a_tenth_of_a_second_are_sent_together(desk: Desk, told: tuple[Told, Callable[[float], None]]) -> None:
+    sent, set_clock = told
+    for _ in range(100):
+        desk.consumer.on_send_event_buffered()
+    (timer,) = desk.timer.queue
+    assert sent.flushes == 0
+    timer.entry()
+    assert sent.flushes == 1
+    set_clock(EVENTS_TOGETHER_S + 0.001)
+    desk.consumer.on_send_event_buffered()
+    assert len(desk.timer.queue) == 2, "later events are sent, too"
+
+
+def test_events_are_sent_again_after_a_connection_took_the_timers_along(
+    desk: Desk, told: tuple[Told, Callable[[float], None]]
+) -> None:
+    _sent, set_clock = told
+    desk.consumer.on_send_event_buffered()
+    desk.timer.clear()
+    set_clock(EVENTS_TOGETHER_S + 0.001)
+    desk.consumer.on_send_event_buffered()
+    assert len(desk.timer.queue) == 1
