@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
+from models.fence import pass_fence
 from strongroom import durable
 from strongroom.errors import (
     CatalogueBusy,
@@ -77,8 +78,10 @@ class Database:
         Raises:
             CatalogueBusy: another writer held the database for BUSY_TIMEOUT_S, or the connection dropped.
             DiskFull, PermissionRefused: the database could not write.
+            LeaseLost: this is the work of a job that is somebody else's by now (models/fence.py).
         """
         with _translation(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            pass_fence(connection)
             yield connection
             durable.step(f"{name}: commit")
         durable.step(f"{name}: committed")

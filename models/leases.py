@@ -112,6 +112,16 @@ def end_job(  # the columns of one update
         raise LeaseLost(lease.job_id)
 
 
+def require_lease(connection: Connection, lease: Lease) -> None:
+    """Make sure that the lease is in force.
+
+    Raises:
+        LeaseLost: it is not.
+    """
+    if connection.scalar(select(_JOB.c.job_id).where(_held(lease))) is None:
+        raise LeaseLost(lease.job_id)
+
+
 def note_suspects(connection: Connection, lease: Lease, suspects: Mapping[str, Any]) -> None:
     """Note what is about to be tried, so that whoever comes after a death knows what it died of.
 
@@ -175,8 +185,11 @@ def _expiry(connection: Connection, now: datetime) -> ColumnElement[Any] | datet
 
 
 def _update_held(connection: Connection, lease: Lease, values: Mapping[str, Any]) -> bool:
-    held = (_JOB.c.job_id == lease.job_id) & (_JOB.c.token == lease.token) & (_JOB.c.state == "running")
-    return connection.execute(update(_JOB).where(held).values(values)).rowcount == 1
+    return connection.execute(update(_JOB).where(_held(lease)).values(values)).rowcount == 1
+
+
+def _held(lease: Lease) -> ColumnElement[bool]:
+    return (_JOB.c.job_id == lease.job_id) & (_JOB.c.token == lease.token) & (_JOB.c.state == "running")
 
 
 def _within_limits(

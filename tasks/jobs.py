@@ -11,7 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from models.leases import LeaseLost, end_job
+from models.fence import fenced
+from models.leases import LeaseLost, end_job, require_lease
 from models.ledger import JobRow, NewJob
 from strongroom.contracts import parse_message
 from strongroom.errors import InvalidMessage, StorageError
@@ -66,7 +67,11 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[M]):
-    """A kind of job: its message, what it is about, and its work, which ends the job by ``end`` or ``finish``."""
+    """A kind of job: its message, what it is about, and its work, which ends the job by ``end`` or ``finish``.
+
+    The work runs behind a fence: once the lease is lost, the next transaction or the next word about progress raises LeaseLost.
+    So it may be cut short between any two of its transactions, as by a crash.
+    """
 
     name: str
     message: type[M]
@@ -107,8 +112,9 @@ def _run(kind: Kind[M], services: Services, row: JobRow, message: M, show: Show)
     if row.attempts > services.max_attempts:
         fail(services, row.lease, worn_out(row), state="quarantined", receipt=False)
         return
+    lease = row.lease
     try:
-        with reported(services, row.job_id, show) as progress:
+        with reported(services, lease, show) as progress, fenced(services.database.engine, lambda one: require_lease(one, lease)):
             kind.work(Running(services, row, progress), message)
     except LeaseLost:
         log.warning("the lease was lost meanwhile: nothing was recorded", job=row.job_id, kind=kind.name)
