@@ -89,7 +89,9 @@ class RunDrill:
             problems += self._lost(repository, ids)
             manifests, damaged = _read(repository, ids)
             problems += damaged
-            newest = manifests.get(ids[-1]) if ids else None
+            newest = manifests[max(manifests)] if manifests else None
+            if ids and not manifests and not problems:  # whoever removed them was quicker than this
+                problems.append(f"None of the {len(ids)} backups that were listed in {repository.target.url} is there any more.")
             proofs = self._prove(repository, manifests)
         except NotFound:
             ids = []

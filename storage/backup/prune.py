@@ -15,6 +15,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import Connection
+
 from models.backups import BackupRow, note_removed, remembered_backups
 from models.database import Database
 from storage.backup.manifest import Manifest, manifests
@@ -86,7 +88,7 @@ class Prune:
         for backup_id in sorted(going):
             self.repository.target.remove(f"{BACKUPS}{backup_id}.json")
         with self.database.write("prune") as connection:
-            note_removed(connection, going)
+            note_removed(connection, going | self._unnoted(connection, state))
         new = self._unneeded(state, going, now)
         if new:
             self._doom(new, now)
@@ -132,6 +134,12 @@ class Prune:
         fine = [one for one in whole if one not in rows or rows[one].verdict != "damaged"]
         proven = [one for one in fine if one in rows and rows[one].verdict == "good"]
         return {**dict.fromkeys(proven[:1], "the last that was proven good"), **dict.fromkeys(fine[:1], "the last good one")}
+
+    def _unnoted(self, connection: Connection, state: _State) -> set[str]:
+        """Return the backups that a prune has removed which died before it noted so. What is lost besides is newer than all."""
+        there = state.manifests.keys() | state.damaged
+        mine = (one for one in remembered_backups(connection) if one.state == "done" and one.target == self.repository.target.url)
+        return {one.backup_id for one in mine if one.backup_id not in there and one.backup_id < max(there, default="")}
 
     def _is_whole(self, state: _State, one: Manifest) -> bool:
         return all(name in state.packs and state.packs[name].size_bytes == size for name, size in one.packs.items())

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from models.backups import note_verdict, remembered_backups
 from models.drills import last_drills
 from storage.backup.drill import SCRATCH, Drilled, RunDrill, scratch_space
+from storage.backup.local import LocalTarget
 from storage.backup.manifest import backup_ids, read_manifest, write_manifest
 from storage.backup.place import Place
 from storage.backup.proof import differences_when_rebuilt
@@ -25,11 +26,12 @@ from storage.engine import Engine
 from storage.trail import Actor
 from storage.versions import pin
 from strongroom import durable
-from strongroom.errors import DiskFull
+from strongroom.errors import DiskFull, TransientIO
 from tests.support.archive import body, document, large_body
 from tests.support.backups import NOW, SMALL, back_up, restored
 from tests.support.crash import die_at, steps_of
 from tests.support.faults import faults
+from tests.support.thorough import crash_places
 
 DAY = timedelta(days=1)
 
@@ -246,10 +248,39 @@ def test_two_drills_at_once_leave_each_other_alone(engine: Engine) -> None:
         assert first.exists()
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(taken: Engine, place: Place) -> None:
-    with faults(60, errno.ENOSPC) as injected, pytest.raises(DiskFull):
-        RunDrill(taken, place).run()
-    assert injected.fired
-    assert not list(taken.folder.tmp.glob(f"*{SCRATCH}"))
-    with taken.database.read() as connection:
-        assert last_drills(connection) == []
+def test_backups_that_go_while_it_looks_make_no_green_drill(taken: Engine, place: Place, repository: Repository) -> None:
+    class Vanishing(LocalTarget):
+        def names(self, prefix=""):  # type: ignore[no-untyped-def] # as LocalTarget's
+            found = list(super().names(prefix))
+            for one in found:
+                self.remove(one.name)
+            return iter(found)
+
+    class Elsewhere(Place):
+        def open(self) -> Repository:
+            return replace(repository, target=Vanishing(repository.target.root))  # type: ignore[attr-defined]  # as above
+
+    found = drill(taken, Elsewhere(place.url))
+    assert (found.verdict, found.proofs) == ("failed", ())
+    assert "None of the 2 backups" in found.problems[0]
+
+
+def test_a_call_that_fails_anywhere_is_said_is_never_green_and_the_next_run_is(
+    engine: Engine, repository: Repository, place: Place
+) -> None:
+    engine.store([document("/a", "1.0", body(n=1))])
+    back_up(engine, repository)
+    with faults() as counted:
+        RunDrill(engine, place).run()
+    for turn, number in enumerate(crash_places(counted.calls)):
+        with engine.database.write() as connection:
+            connection.execute(text("DELETE FROM drill"))
+        code = (errno.ENOSPC, errno.EIO)[turn % 2]
+        with faults(number, code) as injected, pytest.raises((DiskFull, TransientIO)):
+            RunDrill(engine, place).run()
+        assert injected.fired
+        assert not list(engine.folder.tmp.iterdir())
+        with engine.database.read() as connection:
+            assert last_drills(connection) == []
+        assert verdicts(engine) == ["good"], "nothing is said of the backup"
+    assert drill(engine, place).verdict == "fresh"

@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from storage.backup.repository import DOOMED, PACKS, Repository, doomed_packs
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
 from storage.retention import Policy
-from strongroom.errors import BackupError, DiskFull, TransientIO
+from strongroom import durable
+from strongroom.errors import BackupError, DiskFull, StorageError, TransientIO
 from tests.support.archive import body, document, large_body
 from tests.support.backups import NOW, SMALL, back_up, restored
 from tests.support.crash import die_at, steps_of
@@ -169,15 +171,16 @@ def test_a_kill_anywhere_leaves_whole_backups_and_the_rerun_finishes(
     prune(three, repository, later(0), Policy(keep_last=3))
     three.close()
     root, now = three.folder.root, later(1.1)
-    start = shutil.copytree(scratch / "backups", scratch / "start")
+    start = {name: shutil.copytree(name, scratch / f"start-{name.name}") for name in (scratch / "backups", root / "metadata")}
 
     def work() -> None:
         with Engine(root).open() as engine:
             prune(engine, repository, now)
 
     def again() -> None:
-        shutil.rmtree(scratch / "backups")
-        shutil.copytree(start, scratch / "backups")
+        for name, copy in start.items():
+            shutil.rmtree(name)
+            shutil.copytree(copy, name)
 
     steps = steps_of(work)
     assert {"backup: remove", "backup: link"} <= set(steps)
@@ -191,18 +194,55 @@ def test_a_kill_anywhere_leaves_whole_backups_and_the_rerun_finishes(
             prune(engine, repository, now + 1.1 * DAY)
         [kept] = check(repository)
         assert packs_of(repository) == kept.packs.keys()
+        with Engine(root).open() as engine, engine.database.read() as connection:
+            rows = {one.backup_id: one.state for one in remembered_backups(connection)}
+        assert {name for name, state in rows.items() if state == "done"} == {kept.backup_id}
 
 
-def test_a_call_that_fails_anywhere_is_said_and_the_backups_are_whole(three: Engine, repository: Repository) -> None:
+class Refusing(LocalTarget):
+    """A target that refuses to remove, once, at that time."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        super().__init__(root)
+        self.left = number
+
+    def remove(self, name):  # type: ignore[no-untyped-def] # as LocalTarget's
+        self.left -= 1
+        if self.left == 0:
+            with durable.os_errors(f"cannot remove {name} from {self.url}"):
+                raise OSError(errno.EIO, "as told")
+        super().remove(name)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, 0], ids=["ENOSPC", "EIO", "remove"])
+def test_a_call_that_fails_anywhere_is_said_and_no_backup_that_was_to_stay_is_less(
+    three: Engine, repository: Repository, scratch: Path, code: int
+) -> None:
     prune(three, repository, later(0), Policy(keep_last=3))
+    promised, now, two = set(backup_ids(repository)[-2:]), later(1.1), Policy(keep_last=2)
+    start = shutil.copytree(scratch / "backups", scratch / "start")
     number, fired = 0, True
     while fired:
-        number += 2
-        with faults(number, errno.EIO) as injected, suppress(TransientIO, DiskFull):
-            prune(three, repository, later(1.1))
-        fired = injected.fired
-        check(repository)
-    assert number > 2
+        number += stride(2) if code else 1
+        shutil.rmtree(scratch / "backups")
+        shutil.copytree(start, scratch / "backups")
+        refusing = Refusing(scratch / "backups", 0 if code else number)
+        said: StorageError | None = None
+        with faults(number if code else 0, code) as injected:
+            try:
+                prune(three, replace(repository, target=refusing), now, two)
+            except (DiskFull, TransientIO) as error:
+                said = error
+        fired = injected.fired if code else refusing.left <= 0
+        assert (said is not None) == fired
+        assert said is None or refusing.url in said.message
+        assert promised <= {one.backup_id for one in check(repository)}
+        for days in (0.0, 1.1):
+            prune(three, repository, now + days * DAY, two)
+        kept = check(repository)
+        assert {one.backup_id for one in kept} == promised
+        assert packs_of(repository) == {name for one in kept for name in one.packs}
+    assert number > 3, "hardly anything was made to fail"
 
 
 class Meeting(LocalTarget):
