@@ -1,6 +1,6 @@
-"""What every worker process does beside its tasks: renew the leases that it holds, and reconcile.
+"""What every worker process does beside its tasks: renew the leases that it holds, reconcile, and listen for the bell.
 
-Two threads, so that neither waits for the other. A busy task cannot starve them: what computes for long in one call lets go of
+Three threads, so that none waits for another. A busy task cannot starve them: what computes for long in one call lets go of
 the interpreter's lock, and the interpreter itself switches threads every 5 ms.
 """
 
@@ -18,7 +18,8 @@ import structlog
 from models.leases import RENEWAL, renew_leases
 from strongroom.errors import BrokerUnavailable, StorageError
 from tasks.admission import wake_parked
-from tasks.reconcile import run_reconcile, take_back_leases
+from tasks.bell import Bell
+from tasks.reconcile import run_reconcile, send_due, take_back_leases
 from tasks.services import Services
 from tasks.watch import Watch
 from tasks.writer import StoppedWriter, is_of_this_service
@@ -32,7 +33,7 @@ _DONE = "reconciled"
 
 
 class Heart:
-    """The two threads of one process. They end with it; ``stop`` is for tests and for orderly ends."""
+    """The three threads of one process. They end with it; ``stop`` is for tests and for orderly ends."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -40,23 +41,27 @@ class Heart:
         self._writer = StoppedWriter(services.database)
         self._done = services.engine.folder.run / _DONE
         self._stopping = threading.Event()
+        self._bell = Bell(services.engine.folder.run)
         self._renewed = 0.0
         self._flushed = 0.0
         self._threads = [
             threading.Thread(target=self._repeat, args=(self.beat, BEAT_S), name="heartbeat", daemon=True),
             threading.Thread(target=self._repeat, args=(self.reconcile, RECONCILE_S), name="reconciler", daemon=True),
+            threading.Thread(target=self._listen, name="bell", daemon=True),
         ]
 
     def start(self) -> None:
-        """Start both threads. Only in a process that does not fork."""
+        """Start the threads. Only in a process that does not fork."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End both threads and wait for them."""
+        """End the threads and wait for them."""
         self._stopping.set()
+        self._bell.end()
         for thread in self._threads:
             thread.join()
+        self._bell.close()
 
     def beat(self) -> None:
         """Renew what this process has held for a while, all of it in one transaction; first see that nobody holds that up."""
@@ -101,13 +106,22 @@ class Heart:
             return abs(datetime.now(UTC).timestamp() - self._done.stat().st_mtime) < RECONCILE_S * 0.75
         return False
 
+    def _listen(self) -> None:
+        while self._bell.heard():
+            _tried(lambda: send_due(self._services))
+
     def _repeat(self, step: Callable[[], object], pause_s: float) -> None:
         while not self._stopping.wait(pause_s * random.uniform(0.8, 1.2)):  # noqa: S311 - so that processes do not march in step
-            try:
-                step()
-            except BrokerUnavailable:
-                log.debug("the broker does not answer: what is due stays due")
-            except StorageError as error:
-                log.warning("the ledger or the inbox cannot be reached", error=error.message)
-            except Exception:
-                log.exception("reconciling failed in a way nobody thought of")
+            _tried(step)
+
+
+def _tried(step: Callable[[], object]) -> None:
+    """Take a step. Whatever goes wrong, its thread goes on: what is due stays due."""
+    try:
+        step()
+    except BrokerUnavailable:
+        log.debug("the broker does not answer: what is due stays due")
+    except StorageError as error:
+        log.warning("the ledger or the inbox cannot be reached", error=error.message)
+    except Exception:
+        log.exception("reconciling failed in a way nobody thought of")

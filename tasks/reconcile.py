@@ -108,14 +108,19 @@ def _reconcile(services: Services, now: datetime, clock: Callable[[], float]) ->
         return 0
     lengths = services.broker.waiting((SHORT_QUEUE, LONG_QUEUE))
     left = _enter(services, _lost_files(files, waiting, lengths, now), now)
-    sent = _send_due(services, now, clock) if due or files else 0
+    sent = send_due(services, now, clock) if due or files else 0
     for queue, length in lengths.items():
         sent += _send_lost(services, queue, waiting.get(queue, Waiting()).queued - length, now)
     return sent + _ring_again(services, left)
 
 
-def _send_due(services: Services, now: datetime, clock: Callable[[], float]) -> int:
-    sent, until = 0, clock() + _SENDING_S
+def send_due(services: Services, now: datetime | None = None, clock: Callable[[], float] = time.monotonic) -> int:
+    """Send the jobs whose time has come, for a few seconds at most; return how many.
+
+    Raises:
+        BrokerUnavailable: as ``run_reconcile``.
+    """
+    sent, until, now = 0, clock() + _SENDING_S, now or datetime.now(UTC)
     while True:
         with services.database.read() as connection:
             if not is_due(connection, now):

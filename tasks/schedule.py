@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from models.schedule import MISSED_AT_MOST, Plan, SlotRow, claim_due, is_due
 from strongroom.errors import BrokerUnavailable
 from strongroom.numbering import said_priority
 from strongroom.routes import PRIORITIES
+from tasks.bell import ring
 from tasks.services import Broker
 
 log = structlog.get_logger()
@@ -47,8 +49,10 @@ def run_due(database: Database, broker: Broker, plans: Sequence[Plan], now: date
     return claimed
 
 
-def queue_now(database: Database, plan: Plan, now: datetime) -> str:
+def queue_now(database: Database, run: Path, plan: Plan, now: datetime) -> str:
     """Enter the job of a schedule beside its slots, because a person asks for it; return its id. Workers send its message.
+
+    The bell in the folder ``run`` is rung, so that they do it at once.
 
     Raises:
         StorageError: the ledger cannot be reached.
@@ -56,6 +60,7 @@ def queue_now(database: Database, plan: Plan, now: datetime) -> str:
     job_id = f"{plan.name}-{uuid.uuid4().hex[:12]}"
     with database.write("schedule") as connection:
         queue_jobs(connection, [_new_job(plan, job_id, "person")], now, now)
+    ring(run)
     return job_id
 
 

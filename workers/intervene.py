@@ -21,6 +21,7 @@ from strongroom.errors import Cancelled, StorageError
 from strongroom.inbox import InboxFile, write_receipt
 from strongroom.result import Problem
 from tasks.accepted import JOB_ID, SUFFIX
+from tasks.bell import ring
 from workers import kept
 from workers.accepted_files import as_new, find_unentered
 from workers.objections import changed_meanwhile, unknown_job, why_not_cancelled, why_not_discarded, why_not_retried
@@ -72,6 +73,7 @@ def retry(engine: Engine, job_ids: Sequence[str]) -> Answer:
             make_due(connection, [*begun, *left], datetime.now(UTC))
         answer.changed.extend(name for name in part if name in begun or name in left)
         answer.refused.update({name: changed_meanwhile(name) for name in wanted if name not in begun})
+    ring(engine.folder.run)
     return answer
 
 

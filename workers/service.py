@@ -12,6 +12,7 @@ from functools import partial
 from config.settings import Settings
 from storage.layout import DataFolder
 from strongroom.errors import BrokerUnavailable
+from tasks.bell import take_down
 from workers.broker import EmbeddedBroker, ping, prepare_embedded
 from workers.console import Console
 from workers.dashboard import Dashboard, prepare_dashboard
@@ -66,6 +67,7 @@ def run_service(order: Order, on_ready: Callable[[ServiceState], None]) -> None:
                 _supervise(order, lock, signals, embedded, on_ready)
         finally:
             remove_state(data)
+            take_down(data / "run")
             os.close(lock)
 
 

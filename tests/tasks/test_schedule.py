@@ -104,8 +104,8 @@ def test_a_look_that_finds_nothing_due_takes_no_lock(database: Database) -> None
     assert steps_of(lambda: run_due(database, Mailbox(), [PLAN], BEGUN + timedelta(seconds=5), "here")) == []
 
 
-def test_a_person_may_start_one_at_any_time(database: Database) -> None:
-    ids = [queue_now(database, PLAN, NOON) for _ in range(2)]
+def test_a_person_may_start_one_at_any_time(database: Database, scratch: Path) -> None:
+    ids = [queue_now(database, scratch, PLAN, NOON) for _ in range(2)]
     with database.read() as connection:
         rows = newest_jobs(connection)
     assert {row.job_id for row in rows} == set(ids)

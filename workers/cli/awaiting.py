@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from models.schedule import Plan
     from storage.engine import Engine
 
-_SHORTEST_S, _LONGEST_S, _GROWTH = 0.1, 1.0, 1.5
+_SHORTEST_S, _LONGEST_S, _GROWTH = 0.02, 1.0, 1.3
+"""Between two looks: no more than a third of the time that the job has taken is lost by not looking."""
 
 
 def queue_and_wait(engine: Engine, plan: Plan, timeout_s: float | None, what: str, *, shown: bool) -> dict[str, Any]:  # JSON
@@ -28,7 +29,7 @@ def queue_and_wait(engine: Engine, plan: Plan, timeout_s: float | None, what: st
     """
     from tasks.schedule import queue_now  # noqa: PLC0415 - see output.engine_on
 
-    job_id = queue_now(engine.database, plan, datetime.now(UTC))
+    job_id = queue_now(engine.database, engine.folder.run, plan, datetime.now(UTC))
     if timeout_s is None:
         return {"job_id": job_id}
     row = _ended(engine, job_id, timeout_s, what, shown=shown)

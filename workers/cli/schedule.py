@@ -90,7 +90,7 @@ def run_schedule(name: Name, data: Data = None, as_json: AsJson = False) -> None
     from tasks.schedule import queue_now  # noqa: PLC0415 - see output.engine_on
 
     with reported(as_json=as_json), engine_on(data) as engine:
-        job_id = queue_now(engine.database, _plan(name, data), datetime.now(UTC))
+        job_id = queue_now(engine.database, engine.folder.run, _plan(name, data), datetime.now(UTC))
         if as_json:
             print_json({"job_id": job_id})
         else:
