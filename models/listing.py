@@ -65,9 +65,13 @@ def count_states(connection: Connection, at_most: int = COUNTED) -> dict[State, 
 def count_active(connection: Connection) -> int:
     """Return how many jobs are to be done here. Those that only a newer worker understands are not: they may wait for weeks."""
     active = select(func.count()).select_from(_JOB).where(_JOB.c.state.in_(ACTIVE))
+    return (connection.scalar(active) or 0) - len(for_newer_workers(connection))
+
+
+def for_newer_workers(connection: Connection) -> set[str]:
+    """Return the jobs that are parked until a newer worker takes them."""
     newer = (_JOB.c.state == "parked") & (_JOB.c.error["code"].as_string() == MessageTooNew.code)
-    for_newer_workers = select(func.count()).select_from(_JOB).where(newer)
-    return (connection.scalar(active) or 0) - (connection.scalar(for_newer_workers) or 0)
+    return set(connection.scalars(select(_JOB.c.job_id).where(newer)))
 
 
 def states_of(connection: Connection, job_ids: Iterable[str]) -> dict[str, State]:

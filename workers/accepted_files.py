@@ -12,7 +12,7 @@ from pathlib import Path
 
 from models.database import Database
 from models.ledger import ENDED, JobRow, NewJob
-from models.listing import states_of
+from models.listing import for_newer_workers, states_of
 from strongroom import durable
 from strongroom.errors import StorageError
 from strongroom.inbox import InboxFile
@@ -73,12 +73,16 @@ def opened(inbox: Path, row: JobRow) -> JobRow:
 
 
 def any_waits(database: Database, inbox: Path) -> bool:
-    """Whether a file of the inbox is a job that has not ended, known to the ledger or not."""
+    """Whether a file of the inbox is a job that is to be done here, known to the ledger or not.
+
+    One that only a newer worker understands is not, as for ``listing.count_active``: it is parked.
+    """
     names = _names(inbox)
     for part in iter(lambda: list(islice(names, _AT_ONCE)), []):
         with database.read() as connection:
             known = states_of(connection, part)
-        if any(known.get(name) not in ENDED and os.path.lexists(inbox / f"{name}{SUFFIX}") for name in part):
+            later = known.keys() & for_newer_workers(connection)
+        if any(known.get(name) not in ENDED and os.path.lexists(inbox / f"{name}{SUFFIX}") for name in set(part) - later):
             return True
     return False
 

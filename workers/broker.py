@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -27,6 +28,8 @@ UNACKED = "unacked"
 
 _PRIORITIES = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
 """What that transport puts behind a queue's name, one list for each step of priority."""
+
+_PORTION = 100
 
 _CONFIGURATION = """\
 # Written anew at each start.
@@ -126,6 +129,25 @@ def messages_in(url: str, queues: Sequence[str], timeout_s: float) -> dict[str, 
     steps = len(_PRIORITIES)
     waiting = {queue: sum(lengths[at * steps : (at + 1) * steps]) for at, queue in enumerate(queues)}
     return waiting | {UNACKED: unacked}
+
+
+def each_message(url: str, queues: Sequence[str], timeout_s: float) -> Iterator[bytes]:
+    """Yield what waits in these queues as Celery put it there, newest first, and then what workers have in hand.
+
+    Lazy: who has seen enough stops asking. What comes or goes meanwhile may be there or not; what stays is.
+
+    Raises:
+        BrokerUnavailable, ConfigurationError: as ``ping``.
+    """
+    with _asking(url, timeout_s) as client:
+        for queue in queues:
+            for step in _PRIORITIES:
+                # From the head, where producers put theirs: workers take theirs from the other end.
+                for start in count(step=_PORTION):
+                    yield from (portion := client.lrange(queue + step, start, start + _PORTION - 1))
+                    if len(portion) < _PORTION:
+                        break
+        yield from client.hvals(UNACKED)
 
 
 @contextmanager

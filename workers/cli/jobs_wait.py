@@ -1,15 +1,16 @@
-"""The command that waits: jobs wait. It asks the ledger, in pauses that grow, and nobody else."""
+"""The command that waits: jobs wait. It asks the ledger, in pauses that grow; for all jobs inbox and broker too, at the end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from strongroom.errors import NotFound, WaitTimeout
+from strongroom.errors import BrokerUnavailable, ConfigurationError, NotFound, WaitTimeout
 from workers.cli.jobs_why import service_runs
 from workers.cli.output import (
     FAILED,
@@ -30,11 +31,15 @@ from workers.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from config.settings import Settings
     from models.ledger import State
     from storage.engine import Engine
 
 SHORTEST_S, LONGEST_S, GROWTH = 0.05, 1.0, 1.5
 """The pauses between two looks."""
+
+BROKER_S = 2.0
+"""How long the broker may take for one answer."""
 
 _NAMED = 100
 """How many failed jobs are named when all were waited for."""
@@ -55,6 +60,8 @@ def wait_for_jobs(
 ) -> None:
     """Wait until jobs have ended.
 
+    With --all that is what the ledger knows, what lies in the inbox, and what waits in the broker as long as that answers.
+
     Exit codes: 0 every named job is done (with --all: nothing is left to be done, whatever failed), 1 a named job failed or was
     cancelled, 5 the time was over.
     """
@@ -64,7 +71,7 @@ def wait_for_jobs(
         folder = settings_of(data).data_dir
         if not (quiet or as_json or service_runs(folder)):
             stderr().print(told(f"No service runs on {folder}: `strongroom up` starts one.", "dim"), soft_wrap=True)
-        look = _everything(engine) if everything else _named(engine, job_ids or [])
+        look = _everything(engine, settings_of(data)) if everything else _named(engine, job_ids or [])
         seen = _poll(look, timeout, shown=not (quiet or as_json))
         runs = service_runs(folder)
     if seen.waiting:
@@ -133,7 +140,7 @@ def _named(engine: Engine, job_ids: Sequence[str]) -> Callable[[], Seen]:
     return look
 
 
-def _everything(engine: Engine) -> Callable[[], Seen]:
+def _everything(engine: Engine, settings: Settings) -> Callable[[], Seen]:
     from models.listing import count_active, count_states, newest_jobs  # noqa: PLC0415 - see output.engine_on
     from workers.accepted_files import any_waits  # noqa: PLC0415 - the same
 
@@ -141,7 +148,7 @@ def _everything(engine: Engine) -> Callable[[], Seen]:
         with engine.database.read() as connection:
             active = count_active(connection)
         # The inbox after the ledger: a file that was entered meanwhile is found to be active.
-        waiting = active or int(any_waits(engine.database, engine.folder.inbox))
+        waiting = active or int(any_waits(engine.database, engine.folder.inbox)) or int(_is_asked_for_more(engine, settings))
         if waiting:
             return Seen(waiting)
         with engine.database.read() as connection:
@@ -151,6 +158,16 @@ def _everything(engine: Engine) -> Callable[[], Seen]:
         return Seen(0, counts.get("done", 0), {row.job_id: row.state for row in rows}, failed)
 
     return look
+
+
+def _is_asked_for_more(engine: Engine, settings: Settings) -> bool:
+    """Whether the broker has messages of which no job has been made yet. One that does not answer has none to be done now."""
+    from workers.broker import broker_url_of  # noqa: PLC0415 - see output.engine_on
+    from workers.unheard import any_unheard  # noqa: PLC0415 - the same
+
+    with suppress(BrokerUnavailable, ConfigurationError):
+        return any_unheard(engine.database, broker_url_of(settings), BROKER_S)
+    return False
 
 
 def _tell(seen: Seen, late: WaitTimeout | None, *, everything: bool, as_json: bool, quiet: bool) -> None:

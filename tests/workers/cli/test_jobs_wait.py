@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from celery import Celery
 from typer.testing import CliRunner, Result
 
 from models.ledger import NewJob, State, queue_jobs
+from strongroom.contracts import CONTRACT
 from tests.support.desk import Desk, document
+from workers.broker import embedded_url
 from workers.cli import app, jobs_wait
 from workers.cli.output import TIMED_OUT
 
@@ -94,6 +98,43 @@ def test_with_all_a_file_that_is_left_of_an_ended_job_or_is_no_job_is_not_waited
     desk.stage("done-00001", document())
     (desk.inbox / "waits-0001.abc.part").write_bytes(b"")
     assert run(desk, "--all", "--timeout", "0").exit_code == 0
+
+
+def test_with_all_a_file_that_only_a_newer_worker_understands_is_not_waited_for(desk: Desk) -> None:
+    desk.stage("newer-0001", document())
+    desk.message("newer-0001", contract=CONTRACT + 1, inbox="newer-0001.inbox")
+    assert (desk.staged, desk.job("newer-0001").state) == (["newer-0001"], "parked")
+    assert run(desk, "--all", "--timeout", "0").exit_code == 0
+
+
+@pytest.mark.usefixtures("served")
+def test_with_all_a_message_that_no_worker_has_taken_yet_is_waited_for(desk: Desk) -> None:
+    url = embedded_url(desk.root)
+    assert url is not None
+    with Celery("producer", broker=url, set_as_current=False) as producer, producer.connection_for_write() as connection:
+        for name in ("strongroom.tree", "strongroom.probe"):
+            producer.send_task(name, queue="long", connection=connection)
+        producer.send_task("strongroom.store", kwargs={"inbox": "rings-for-a-file.inbox"}, queue="short", connection=connection)
+        assert run(desk, "--all", "--timeout", "0").exit_code == 0, "none of them is a job of its own"
+        sent = producer.send_task(
+            "strongroom.store", kwargs={"text": document().decode()}, queue="celery", priority=3, connection=connection
+        )
+        answer = run(desk, "--all", "--timeout", "0", "--json")
+        assert (answer.exit_code, fields_of(answer)["waiting"]) == (TIMED_OUT, 1)
+        _take_in_hand(url, "celery\x06\x163")
+        assert run(desk, "--all", "--timeout", "0").exit_code == TIMED_OUT, "a worker has it, and has not begun"
+        desk.message(sent.id, text=document().decode())
+        assert run(desk, "--all", "--timeout", "0").exit_code == 0, "it is done, and not acknowledged yet"
+        producer.connection_for_write().default_channel.client.lpush("short", b"no JSON")
+        assert run(desk, "--all", "--timeout", "0").exit_code == TIMED_OUT, "a worker will make it a failed job"
+
+
+def _take_in_hand(url: str, queue: str) -> None:
+    """Do what Celery's transport does when a worker takes a message."""
+    with redis.Redis.from_url(url.replace("redis+socket", "unix").replace("virtual_host", "db")) as client:
+        message = client.rpop(queue)
+        assert isinstance(message, bytes)
+        client.hset("unacked", "tag", json.dumps([json.loads(message), "", "celery"]))
 
 
 def test_when_the_time_is_over_it_says_so_and_that_no_service_runs(desk: Desk) -> None:
