@@ -15,9 +15,9 @@ from strongroom.errors import DataFolderError
 FORMAT = 1
 """The version of the layout. A folder with a higher one is refused: an older program would break its promises."""
 
-_FOLDERS = ("segments", "documentation", "metadata", "inbox", "tmp", "trash", "quarantine", "run", "logs")
+FOLDERS = ("segments", "documentation", "metadata", "inbox", "tmp", "trash", "quarantine", "run", "logs")
 _MARK = "strongroom.json"
-_NOT_FOREIGN = {*_FOLDERS, "lost+found"}  # every new ext4 volume has the last
+_NOT_FOREIGN = {*FOLDERS, "lost+found"}  # every new ext4 volume has the last
 _ONE_DEVICE = ("tmp", "segments", "documentation", "quarantine")
 """Files are written in the first and renamed into the others, which is one step only within a file system."""
 
@@ -107,7 +107,7 @@ class DataFolder:
         with durable.os_errors(f"cannot prepare the data folder {self.root}"):
             marked = self.exists()
             self.refuse_foreign()
-            for name in _FOLDERS:
+            for name in FOLDERS:
                 durable.make_folder(self.root / name, "data folder")
             self._make_segment_folders()
             if not marked:

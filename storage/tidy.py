@@ -12,6 +12,7 @@ from pathlib import Path
 
 from storage.canary import CAGES
 from storage.layout import DataFolder
+from storage.scratch import SCRATCH, remove_dead
 from strongroom import durable
 from strongroom.disposal import DONE
 from strongroom.inbox import RECEIPTS
@@ -41,13 +42,14 @@ def tidy(folder: DataFolder, now: datetime) -> Tidied:
 
     Safe at any time and in several processes at once.
     """
-    unfinished = [*_older(folder.inbox, now - ABANDONED, ".part"), *_older(folder.tmp, now - ABANDONED)]
+    left = (path for path in _older(folder.tmp, now - ABANDONED) if path.suffix != SCRATCH)  # a long restore writes deep below
+    unfinished = [*_older(folder.inbox, now - ABANDONED, ".part"), *left]
     unfinished += _older(folder.run / CAGES, now - ABANDONED)
     receipts = list(_older(folder.inbox / RECEIPTS, now - UNCLAIMED))
     used = [*_older(folder.inbox / DONE, now - USED), *_older(folder.trash, now - USED, ".replaced")]
     superseded = list(_older(folder.trash, now - GRACE, ".superseded"))
     return Tidied(
-        sum(_remove(path) for path in unfinished),
+        remove_dead(folder) + sum(_remove(path) for path in unfinished),
         sum(_remove(path) for path in used),
         sum(_remove(path) for path in receipts),
         sum(_remove_generation(path) for path in superseded),

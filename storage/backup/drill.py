@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import random
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 from models.backups import note_proven, note_verdict, remembered_backups
@@ -19,16 +16,13 @@ from storage.backup.place import Place
 from storage.backup.proof import READ_AT_MOST, Proof, Prove
 from storage.backup.repository import Repository
 from storage.engine import Engine
-from storage.layout import DataFolder
+from storage.scratch import scratch_space
 from storage.verify import Progress, silent
-from strongroom import durable
 from strongroom.errors import NotFound, StorageError
-from strongroom.locks import locked_if_free
 
 Verdict = Literal["fresh", "stale", "failed", "never"]
 """fresh: all is well; stale: the backups are, and the newest is too old; failed: something is not well; never: there is none."""
 
-SCRATCH = ".drill"
 _TOLD = 20
 
 
@@ -160,20 +154,3 @@ def _read(repository: Repository, ids: Sequence[str]) -> tuple[dict[str, Manifes
                 raise
             problems.append(error.message)
     return found, problems
-
-
-@contextmanager
-def scratch_space(folder: DataFolder) -> Iterator[Path]:
-    """Yield a folder's name that nobody has. What is made there is removed afterwards, and what a killed drill had left, too."""
-    home = folder.metadata / "backup"
-    with durable.os_errors("cannot make scratch space"):
-        durable.make_folder(home, "drill")
-        with locked_if_free(home / "drill.lock") as alone:
-            if alone:
-                for left in folder.tmp.glob(f"*{SCRATCH}"):
-                    shutil.rmtree(left)
-            scratch = folder.tmp / f"{secrets.token_hex(12)}{SCRATCH}"
-            try:
-                yield scratch
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)

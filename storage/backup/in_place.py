@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +21,7 @@ from storage.cleanup import plan_removal
 from storage.engine import Engine
 from storage.layout import DataFolder
 from storage.removal import Removal
+from storage.scratch import scratch_space
 from storage.trail import Actor
 from strongroom import durable
 from strongroom.errors import NotFound, QuotaExceeded
@@ -68,7 +66,7 @@ class RestoreInPlace:
             QuotaExceeded: a quota has no room for all of it; likewise.
             DiskFull, TransientIO, PermissionRefused: the operating system refused; likewise.
         """
-        with _scratch(self.engine.folder) as then:
+        with scratch_space(self.engine.folder) as then:
             file, _ = self.part.unpacked(then, actor, now, bare=True)
             with Engine(then).open() as engine:
                 wanted = _current(engine, self.part.library_id)
@@ -184,13 +182,3 @@ def _noted(folder: DataFolder, restore_id: str) -> InPlace:
     told = json.loads(_path(folder, restore_id).read_text("utf-8"))
     changes = tuple(Change(**one) for one in told["changes"])
     return InPlace(restore_id, told["backup_id"], told["library_id"], changes)
-
-
-@contextmanager
-def _scratch(folder: DataFolder) -> Iterator[Path]:
-    """Yield a name in the data folder's own tmp that nobody has; what is made there is removed afterwards."""
-    then = folder.tmp / f"{secrets.token_hex(12)}.part"
-    try:
-        yield then
-    finally:
-        shutil.rmtree(then, ignore_errors=True)

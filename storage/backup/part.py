@@ -23,7 +23,8 @@ from models.rows import Place
 from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Counts, Manifest
 from storage.backup.repository import Repository
-from storage.backup.restore import Restored, alone_in, move_up, sync
+from storage.backup.restore import PART_STAGE as STAGE
+from storage.backup.restore import Restored, alone_in, move_up, sync, taken_over
 from storage.backup.unpack import Item, Progress, unpack, write_journal
 from storage.bring_in import import_file
 from storage.engine import Engine
@@ -33,9 +34,7 @@ from storage.rebuild import rebuild
 from storage.trail import Actor
 from storage.verify import silent
 from strongroom import durable
-from strongroom.errors import DataFolderError, NotFound
-
-STAGE = ".restoring-part"
+from strongroom.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +84,7 @@ class RestorePart:
         """Make the stage; what a run that was killed had made is removed, since all there is in the folder is that run's."""
         stage = to / STAGE
         with durable.os_errors(f"cannot restore to {to}"):
-            there = {entry.name for entry in to.iterdir()} - {"lost+found"}
-            if there and (STAGE not in there or DataFolder(to).exists()):
-                raise DataFolderError(f"{to} is not empty.", "Choose a new or an empty folder: nothing is ever overwritten.")
-            for name in sorted(there, key=lambda name: name == STAGE):
+            for name in sorted(taken_over(to, STAGE), key=lambda name: name == STAGE):
                 shutil.rmtree(to / name)
             durable.make_folder(stage, "restore")
         return stage

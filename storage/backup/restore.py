@@ -26,14 +26,16 @@ from storage.backup.lists import read_item, read_lists
 from storage.backup.manifest import Counts, Manifest
 from storage.backup.repository import Repository
 from storage.backup.unpack import Progress, unpack_segments, write_journal
-from storage.layout import DataFolder
+from storage.layout import FOLDERS, DataFolder
 from storage.rebuild import Rebuilt, rebuild
+from storage.scratch import RESTORING
 from storage.verify import silent
 from strongroom import durable
 from strongroom.errors import DataFolderError
 from strongroom.locks import locked_folder_if_free
 
-STAGE = ".restoring"
+STAGE = RESTORING
+PART_STAGE = f"{RESTORING}-part"
 ROW_BYTES = 30_000
 """A revision's row takes about as long as so many bytes take to be unpacked: bytes alone are not what is left."""
 _MARK = "strongroom.json"
@@ -103,15 +105,10 @@ class Restore:
     def _begin(self, to: Path, folder: DataFolder) -> bool:
         """Make the folder; return whether an earlier run had begun."""
         with durable.os_errors(f"cannot restore to {to}"):
-            there = [entry.name for entry in to.iterdir()]
-            if there and STAGE not in there and there != ["lost+found"]:
-                raise DataFolderError(f"{to} is not empty.", "Choose a new or an empty folder: nothing is ever overwritten.")
-            if _MARK in there:  # it had come to its last step
-                raise DataFolderError(f"{to} is a data folder already.", f"It was restored: remove {to / STAGE}.")
+            there = taken_over(to, STAGE)
             durable.make_folder(folder.root, "restore")
-            for name in there:
-                if name not in {STAGE, "lost+found"}:  # a run that died while it moved things up
-                    (to / name).rename(folder.root / name)
+            for name in there - {STAGE}:  # a run that died while it moved things up
+                (to / name).rename(folder.root / name)
             durable.make_folder(folder.metadata, "restore")
             for number in range(256):
                 (folder.segments / f"{number:02x}").mkdir(parents=True, exist_ok=True)
@@ -179,6 +176,29 @@ def alone_in(to: Path) -> Iterator[None]:
             if not alone:
                 raise DataFolderError(f"Another restore to {to} is under way.", "Wait for it, or name another folder.")
             yield
+
+
+def taken_over(to: Path, own: str) -> set[str]:
+    """Return what a dead run left that had this stage. What one with the other stage left is removed: it is of no use here.
+
+    Hold the folder's lock: then whoever left it is dead.
+
+    Raises:
+        DataFolderError: something else is there, or a data folder.
+    """
+    there = {entry.name for entry in to.iterdir()} - {"lost+found"}
+    stages = there & {STAGE, PART_STAGE}
+    if there and (not stages or there - {STAGE, PART_STAGE, _MARK, *FOLDERS}):
+        raise DataFolderError(f"{to} is not empty.", "Choose a new or an empty folder: nothing is ever overwritten.")
+    if _MARK in there:  # it had come to its last step
+        for name in stages:
+            shutil.rmtree(to / name)
+        raise DataFolderError(f"{to} is a data folder already.", "It was restored, to its end: `strongroom doctor` looks at it.")
+    if own in there:
+        return there
+    for name in sorted(there, key=lambda name: name in stages):  # the stage last: until then it is known whose they are
+        shutil.rmtree(to / name)
+    return set()
 
 
 def _holds_documents(database: Database) -> bool:

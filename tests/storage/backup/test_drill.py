@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from models.backups import note_verdict, remembered_backups
 from models.drills import last_drills
-from storage.backup.drill import SCRATCH, Drilled, RunDrill, scratch_space
+from storage.backup.drill import Drilled, RunDrill
 from storage.backup.local import LocalTarget
 from storage.backup.manifest import backup_ids, read_manifest, write_manifest
 from storage.backup.place import Place
@@ -23,9 +23,9 @@ from storage.backup.proof import differences_when_rebuilt
 from storage.backup.repository import Repository, pack_path
 from storage.backup.seal import make_key
 from storage.engine import Engine
+from storage.scratch import SCRATCH
 from storage.trail import Actor
 from storage.versions import pin
-from strongroom import durable
 from strongroom.errors import DiskFull, TransientIO
 from tests.support.archive import body, document, large_body
 from tests.support.backups import NOW, SMALL, back_up, restored
@@ -238,14 +238,6 @@ def test_what_a_killed_drill_left_is_removed_by_the_next(taken: Engine, place: P
     assert len(left) == 1
     with Engine(root).open() as engine:
         assert drill(engine, place).verdict == "fresh"
-
-
-def test_two_drills_at_once_leave_each_other_alone(engine: Engine) -> None:
-    with scratch_space(engine.folder) as first:
-        durable.make_folder(first, "test")
-        with scratch_space(engine.folder) as second:
-            assert first != second
-        assert first.exists()
 
 
 def test_backups_that_go_while_it_looks_make_no_green_drill(taken: Engine, place: Place, repository: Repository) -> None:

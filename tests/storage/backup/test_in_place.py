@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from storage.erase.plan import find_targets
 from storage.erase.run import Erasure
 from storage.quotas import parse_quotas
 from storage.removal import Removal
+from storage.scratch import SCRATCH
 from storage.trail import Actor
 from strongroom.errors import NotFound, QuotaExceeded, StorageError
 from tests.support.archive import body, check_promises, document
@@ -65,7 +67,7 @@ def test_a_plan_changes_nothing_and_says_what_would_be(changed: Engine, reposito
     }
     assert found.restore_id is None
     assert told(changed) == BEFORE
-    assert list(changed.folder.tmp.glob("*.part")) == []
+    assert list(changed.folder.tmp.iterdir()) == []
 
 
 def test_what_was_there_then_is_there_again_and_what_came_since_stays(changed: Engine, repository: Repository) -> None:
@@ -98,6 +100,10 @@ def test_a_restore_that_never_was_is_named(changed: Engine, name: str) -> None:
         undo_restore(changed, name, ME, NOW)
 
 
+def leftovers(root: Path) -> list[Path]:
+    return list((root / "tmp").glob(f"*{SCRATCH}"))
+
+
 def test_a_kill_before_or_behind_the_note_does_all_or_nothing_and_can_be_undone(changed: Engine, repository: Repository) -> None:
     changed.close()
     root = changed.folder.root
@@ -114,14 +120,19 @@ def test_a_kill_before_or_behind_the_note_does_all_or_nothing_and_can_be_undone(
 
     steps = steps_of(work)
     undo_all()
+    assert leftovers(root) == []
     noted = [number for number, step in enumerate(steps, 1) if step.startswith("in place: ")]
     behind = range(noted[-1] + 1, len(steps) + 1)
     assert len(behind) > 5
     for number in (*noted[-2:], *behind[:: max(1, len(behind) // 4)]):
         die_at(number, work)
+        assert len(leftovers(root)) == 1, "what the kill before has left is gone by now"
         with Engine(root).open() as engine:
             assert told(engine) in (BEFORE, AFTER)
         undo_all()
+    with Engine(root).open() as engine:
+        restore(engine, repository, apply=False)
+    assert leftovers(root) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)

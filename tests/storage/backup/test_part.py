@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from storage.backup.lists import read_lists
 from storage.backup.manifest import find_manifest
 from storage.backup.part import RestorePart
 from storage.backup.repository import Repository, pack_path
-from storage.backup.restore import Restored
+from storage.backup.restore import Restore, Restored
 from storage.compress import Compress
 from storage.engine import Engine
 from storage.read import read_content
@@ -140,6 +141,33 @@ def test_a_kill_anywhere_leaves_none_and_the_rerun_finishes(taken: Engine, repos
         if not (to / "strongroom.json").exists():
             part(repository, to, "/a")
         assert told(to) == A
+
+
+@pytest.mark.parametrize(("first", "step"), [("part", "restore: rename"), ("whole", "restore: pack")])
+def test_what_a_killed_restore_left_is_no_obstacle_to_one_of_another_kind(
+    taken: Engine, repository: Repository, scratch: Path, first: str, step: str
+) -> None:
+    taken.close()
+    to, manifest = scratch / "to", find_manifest(repository, "latest")
+    kinds: dict[str, Callable[[], Restored]] = {
+        "part": lambda: part(repository, to, "/c"),
+        "whole": lambda: Restore(repository, manifest).run(to, NOW),
+    }
+    kill, then = kinds[first], kinds["whole" if first == "part" else "part"]
+    numbers = [number for number, name in enumerate(steps_of(kill), 1) if name == step]
+    shutil.rmtree(to)
+    die_at(numbers[len(numbers) // 2], kill)
+    (to / "note").mkdir()
+    with pytest.raises(DataFolderError, match="not empty"):  # that is somebody's
+        then()
+    (to / "note").rmdir()
+    then()
+    assert {("/c", "1.0", 1, body(n=9))} <= set(told(to))
+    assert list(to.glob(".*")) == []
+    (to / ".restoring").mkdir()  # one that died behind its last step
+    with pytest.raises(DataFolderError, match="data folder already"):
+        kill()
+    assert list(to.glob(".*")) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
