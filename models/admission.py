@@ -39,9 +39,11 @@ def added_bytes(connection: Connection, since: datetime) -> int:
     return int(connection.scalar(select(func.sum(columns.size_bytes)).where(columns.created_at >= since)) or 0)
 
 
-def parked_jobs(connection: Connection, limit: int = AT_ONCE) -> list[JobRow]:
-    """Return the jobs that are parked, those accepted first before the others."""
+def parked_jobs(connection: Connection, limit: int = AT_ONCE, *, accepted_before: datetime | None = None) -> list[JobRow]:
+    """Return the jobs that are parked, those accepted first before the others; with a time, those accepted until then."""
     query = select(*COLUMNS).where(_JOB.c.state == "parked").order_by(_JOB.c.created_at, _JOB.c.job_id).limit(limit)
+    if accepted_before is not None:
+        query = query.where(_JOB.c.created_at <= accepted_before)
     return [JobRow(*row) for row in connection.execute(query)]
 
 

@@ -73,6 +73,10 @@ class Allowance:
         """Whether each of these libraries may grow by so many bytes now."""
         return all(self._used(connection, name, needed) is None for name, needed in wanted.items())
 
+    def could_have_room(self, wanted: Mapping[_Name, int]) -> bool:
+        """Whether these libraries might grow by so many bytes if nothing else were stored."""
+        return all((limit := self._limit(name)) is None or needed <= limit for name, needed in wanted.items())
+
     def _limit(self, name: _Name) -> int | None:
         return self._quotas.total_bytes if name is None else self._quotas.of(name)
 

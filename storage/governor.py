@@ -8,7 +8,7 @@ somebody else takes it: another program, or producers, who stage as long as a by
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +62,15 @@ class Governor:
         space = self.space()
         return space.free_bytes - self.reserve_bytes(space)
 
-    def admit(self, needs_bytes: int, promised_bytes: int = 0) -> None:
+    def most_bytes(self) -> int:
+        """Return what would be free above the reserve if nothing else were on the disk."""
+        space = self.space()
+        return space.total_bytes - self.reserve_bytes(space)
+
+    def admit(self, needs_bytes: int, promised_bytes: int = 0, kept_bytes: int = 0) -> None:
         """Let a job in. What needs nothing is always let in: it frees space, or hardly takes any.
+
+        ``kept_bytes`` are for those that have waited for long.
 
         Raises:
             NotEnoughSpace: too little is free; the context has ``needs_bytes`` and ``room_bytes``.
@@ -71,20 +78,26 @@ class Governor:
         if needs_bytes <= 0:
             return
         room = self.room_bytes()
-        if needs_bytes <= room - promised_bytes:
+        if needs_bytes <= room - promised_bytes - kept_bytes:
             return
         words = f"It needs {in_words(needs_bytes)}, and {_free(room)}"
         if promised_bytes:
             words += f", of which running jobs may need {in_words(promised_bytes)}"
-        raise NotEnoughSpace(f"{words}.", None, {"needs_bytes": needs_bytes, "room_bytes": room - promised_bytes})
+        if kept_bytes:
+            words += f"; {in_words(kept_bytes)} are kept for jobs that have waited for long"
+        left = room - promised_bytes - kept_bytes
+        raise NotEnoughSpace(f"{words}.", None, {"needs_bytes": needs_bytes, "room_bytes": left})
 
-    def fitting(self, needs: Iterable[int], promised_bytes: int) -> list[bool]:
-        """Return which of these needs there is room for when those before them are let in."""
+    def fitting(self, needs: Iterable[int], promised_bytes: int, kept: Collection[int] = ()) -> list[bool]:
+        """Return which of these needs there is room for when those before them are let in.
+
+        What those at the places in ``kept`` need is kept for them though they do not fit.
+        """
         left = self.room_bytes() - promised_bytes
         fits: list[bool] = []
-        for needed in needs:
+        for place, needed in enumerate(needs):
             fits.append(needed <= max(left, 0))
-            left -= needed if fits[-1] else 0
+            left -= needed if fits[-1] or place in kept else 0
         return fits
 
 

@@ -23,6 +23,7 @@ from strongroom.inbox import InboxFile
 from strongroom.routes import SHORT_QUEUE
 from tasks.admission import admit, needs_of_store
 from tasks.services import Services
+from tasks.turns import kept_bytes
 
 TOGETHER_FILES = 63
 TOGETHER_BYTES = 8 << 20
@@ -94,7 +95,7 @@ def claim(services: Services, owner: str, job: NewJob) -> JobRow | None:
         now, fate = datetime.now(UTC), services.presence.fate
         taken = take_leases(connection, [job], owner, now, lambda row: fate(row.owner), services.limits)
         row = taken.get(job.job_id)
-        return row if row is not None and admit(services, connection, row, now) else None
+        return row if row is not None and admit(services, connection, row, services.clock()) else None
 
 
 def take_along(services: Services, owner: str, first: Accepted, files: ExitStack) -> dict[Accepted, Lease]:
@@ -109,7 +110,8 @@ def take_along(services: Services, owner: str, first: Accepted, files: ExitStack
         return {}
     needs = [needs_of_store(services, one.path.name) for one in waiting]
     with services.database.write("ledger") as connection:
-        fits = services.engine.governor.fitting(needs, promised_bytes(connection))
+        taken = promised_bytes(connection) + kept_bytes(services, connection, services.clock())
+        fits = services.engine.governor.fitting(needs, taken)
         jobs = [
             NewJob(one.job_id, "store", one.path.name, queue=SHORT_QUEUE, needs_bytes=needed)
             for one, needed, there_is_room in zip(waiting, needs, fits, strict=True)

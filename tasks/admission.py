@@ -1,14 +1,15 @@
 """Admission of jobs: one that there is no room for is parked, and goes on by itself when there is.
 
 Space is promised in the transaction that gives the lease. Whoever reconciles looks every two seconds who may go on: a disk that
-is emptied, or a quota that is raised, is noticed without anybody being told.
+is emptied, or a quota that is raised, is noticed without anybody being told. Who has waited long is not overtaken for ever: see
+tasks/turns.py.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -20,20 +21,19 @@ from strongroom.contracts import DocumentReceipt, ErrorInfo
 from strongroom.errors import NotEnoughSpace, QuotaExceeded
 from strongroom.result import Problem
 from tasks.services import Services
+from tasks.turns import GROWTH, Name, growth_of, has_turn, kept_bytes, may_fit, wanted_by
 
 LOOK_AGAIN = timedelta(minutes=5)
 """When a parked job is tried in any case, should nobody have seen that there is room."""
-
-_GROWTH = "growth"
-"""In an error's context: by how many stored bytes the job would make each library grow."""
 
 
 def admit(services: Services, connection: Connection, row: JobRow, now: datetime) -> bool:
     """Promise a job what it needs, in the transaction that leased it; park it when that is not free, and return False."""
     if not row.needs_bytes:
         return True
+    promised = promised_bytes(connection) - row.needs_bytes
     try:
-        services.engine.governor.admit(row.needs_bytes, promised_bytes(connection) - row.needs_bytes)
+        services.engine.governor.admit(row.needs_bytes, promised, kept_bytes(services, connection, now, row))
     except NotEnoughSpace as error:
         info = ErrorInfo.of(Problem.of(error)).model_dump()
         postpone_job(connection, row.lease, now + LOOK_AGAIN, info, counted=False)
@@ -60,43 +60,42 @@ def refuse_over_quota(receipts: Sequence[DocumentReceipt]) -> None:
     over = [one.error for one in receipts if one.error is not None and one.error.code == QuotaExceeded.code]
     if not over:
         return
-    growth: Counter[str] = Counter()
+    growth = growth_of(receipts)
     for one in over:
         growth[one.context["library_id"]] += one.context["needs_bytes"]
-    for receipt in receipts:
-        if receipt.status == "stored" and receipt.library_id is not None:
-            growth[receipt.library_id] += receipt.stored_bytes or 0
-    raise QuotaExceeded(over[0].message, over[0].hint, {**over[0].context, _GROWTH: dict(growth)})
+    raise QuotaExceeded(over[0].message, over[0].hint, {**over[0].context, GROWTH: dict(growth)})
 
 
 def wake_parked(services: Services) -> int:
     """Have those parked jobs be due for which there is room now, the oldest first; return how many."""
+    now = services.clock()
     with services.database.read() as connection:
         rows = parked_jobs(connection)
-        ready = list(_with_space(services, connection, [row for row in rows if _code(row) == NotEnoughSpace.code]))
-        ready += _under_quota(services, connection, [row for row in rows if _code(row) == QuotaExceeded.code])
+        ready = list(_with_space(services, connection, [row for row in rows if _code(row) == NotEnoughSpace.code], now))
+        ready += _under_quota(services, connection, [row for row in rows if _code(row) == QuotaExceeded.code], now)
     if not ready:
         return 0
     with services.database.write("ledger") as connection:
-        return wake_jobs(connection, ready, datetime.now(UTC))
+        return wake_jobs(connection, ready, now)
 
 
-def _with_space(services: Services, connection: Connection, rows: Sequence[JobRow]) -> Iterator[str]:
+def _with_space(services: Services, connection: Connection, rows: Sequence[JobRow], now: datetime) -> Iterator[str]:
     if rows:
-        fits = services.engine.governor.fitting([row.needs_bytes for row in rows], promised_bytes(connection))
+        kept = {place for place, row in enumerate(rows) if has_turn(row, now) and may_fit(services, row)}
+        fits = services.engine.governor.fitting([row.needs_bytes for row in rows], promised_bytes(connection), kept)
         yield from (row.job_id for row, one in zip(rows, fits, strict=True) if one)
 
 
-def _under_quota(services: Services, connection: Connection, rows: Sequence[JobRow]) -> Iterator[str]:
-    """Yield the jobs that fit under the quotas beside those before them."""
-    taken: Counter[str | None] = Counter()
+def _under_quota(services: Services, connection: Connection, rows: Sequence[JobRow], now: datetime) -> Iterator[str]:
+    """Yield the jobs that fit under the quotas beside those before them, and beside what is kept."""
+    taken: Counter[Name] = Counter()
     for row in rows:
-        growth: Mapping[str, int] = (row.error or {}).get("context", {}).get(_GROWTH, {})
-        wanted: Counter[str | None] = Counter({None: sum(growth.values())})
-        wanted.update(growth)
-        if services.engine.allowance.has_room(connection, taken + wanted):
-            taken += wanted
+        wanted = wanted_by(row)
+        if services.engine.allowance.has_room(connection, {name: taken[name] + needed for name, needed in wanted.items()}):
+            taken.update(wanted)
             yield row.job_id
+        elif has_turn(row, now) and may_fit(services, row):
+            taken.update(wanted)
 
 
 def _code(row: JobRow) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -69,6 +70,10 @@ class NoBroker:
         raise BrokerUnavailable(f"What waits in {', '.join(queues)} is not known here.")
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """An engine and what else a task needs. Belongs to one process; ``worker`` names the worker whose child that is."""
@@ -86,6 +91,8 @@ class Services:
     """The dead-man's switch that each backup tells of itself."""
     progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """How far the running jobs of this process have come, by id: the heartbeat writes it into the ledger."""
+    clock: Callable[[], datetime] = _now
+    """Tells whose turn it is to be let in."""
     presence: Presence = field(init=False)
     """Shows other processes that this one lives, as long as it does."""
 

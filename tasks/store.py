@@ -30,6 +30,7 @@ from tasks.messages import accept_message, refuse_message
 from tasks.retry import in_process
 from tasks.services import TREE_TASK, Services
 from tasks.suspects import store_one_by_one
+from tasks.turns import leave_room
 
 SHOWN_AT_ONCE = 64
 """Documents of a store that are in the tree before their receipts are given; more than that follow in the background."""
@@ -136,6 +137,7 @@ def _store_together(services: Services, together: Mapping[Accepted, Lease]) -> l
     def record(connection: Connection, receipts: Sequence[DocumentReceipt]) -> None:
         for lease, (start, end) in zip(together.values(), bounds, strict=True):
             refuse_over_quota(receipts[start:end])
+            leave_room(services, connection, lease.job_id, receipts[start:end], services.clock())
             end_stored(connection, lease, receipts[start:end])
 
     documents = [document for accepted in together for document in accepted.documents]

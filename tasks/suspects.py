@@ -21,6 +21,7 @@ from tasks.ending import end_stored
 from tasks.finish import recall
 from tasks.retry import in_process
 from tasks.services import Services
+from tasks.turns import leave_room
 
 DEATHS = 2
 """Once may be chance: a machine that went down. Whose worker died twice with nothing else at hand is not tried again."""
@@ -88,6 +89,7 @@ def _store_one(services: Services, row: JobRow, document: Incoming, position: in
 
     def record(connection: Connection, receipts: Sequence[DocumentReceipt]) -> None:
         refuse_over_quota(receipts)
+        leave_room(services, connection, row.job_id, receipts, services.clock())
         now = suspects if receipts[0].status == "failed" else stored
         note_suspects(connection, row.lease, now.as_json(None))
 
