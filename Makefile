@@ -28,7 +28,7 @@ demo: setup ## Store real documents through the queue, damage one, see it found
 
 test: setup ## Run every check
 	@echo "every check, side by side: each says its piece when it is through, the last after some five minutes"
-	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target $(PARTS) checks
+	@$(MAKE) --no-print-directory --keep-going --jobs --output-sync=target types $(PARTS) lint contracts
 
 checks: lint types contracts
 
@@ -42,8 +42,8 @@ types: setup
 contracts: setup
 	@$(BIN)/lint-imports --no-cache
 
-# The tests as five processes, four at a time, the longest first. One starts services and mostly waits for them, one goes through
-# what users do, and one is whatever is not in the others, so that nothing can be in none.
+# The tests as five processes, all at once. One starts services and mostly waits for them, one goes through what users do, and one is
+# whatever is not in the others, so that nothing can be in none.
 SERVICES := tests/workers
 USERS := tests/end_to_end tests/docs
 CATALOGUE := tests/models tests/tasks tests/storage/backup
@@ -52,7 +52,7 @@ PARTS := unit-services unit-users unit-bytes unit-rest unit-catalogue
 PYTEST = $(BIN)/python -m pytest -q
 
 unit: setup ## Run the tests alone
-	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target $(PARTS)
+	@$(MAKE) --no-print-directory --keep-going --jobs --output-sync=target $(PARTS)
 
 unit-services: setup
 	@$(PYTEST) -o cache_dir=.pytest_cache/services $(SERVICES)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.processes import await_that
 from tests.support.sessions import SHELLS, Mismatch, Shell, blocks_of, matches
+from tests.support.warm import make_command, warm_process
 from workers.processes import birth_of, is_running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,16 +42,34 @@ SESSIONS = {
 }
 """Pages that are read in one sitting: each session has a folder of its own, and its pages run in this order."""
 
-SEEN = (".venv", ".env.example", "docs", "strongroom")
-"""What of the checkout an example may use."""
+SEEN = (".env.example", "docs", "strongroom")
+"""What of the checkout an example may use, beside its environment."""
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A process that runs the examples' commands."""
+    address = tmp_path_factory.mktemp("w") / "s"
+    with warm_process(address):
+        yield address
+
+
+def make_checkout(folder: Path, warm: Path) -> None:
+    """Make something like a fresh checkout, whose command need not import everything each time."""
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in SEEN:
+        (folder / name).symlink_to(ROOT / name)
+    environment = ROOT / ".venv"
+    for one in (*environment.iterdir(), *(environment / "bin").iterdir()):
+        if one.name not in {"bin", "strongroom"}:
+            (folder / one.relative_to(ROOT)).symlink_to(one)
+    make_command(folder / ".venv/bin/strongroom", warm)
 
 
 @contextmanager
-def sitting(folder: Path) -> Iterator[Shell]:
+def sitting(folder: Path, warm: Path) -> Iterator[Shell]:
     """A shell in something like a fresh checkout. No service is left behind."""
-    folder.mkdir(exist_ok=True)
-    for name in SEEN:
-        (folder / name).symlink_to(ROOT / name)
+    make_checkout(folder, warm)
     outside = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if "/.venv/" not in f"{part}/")
     here = {"HOME": str(folder), "CHECKOUT": str(ROOT), "PATH": outside, "LC_ALL": "C.UTF-8", "TERM": "dumb", "COLUMNS": "130"}
     shell = Shell(folder, here)
@@ -64,13 +83,13 @@ def sitting(folder: Path) -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[int]]]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Iterator[dict[str, Future[int]]]:
     """Every session, side by side: they wait more than they compute."""
 
     base = tmp_path_factory.mktemp("sessions")
 
     def read(name: str) -> int:
-        with sitting(base / name.replace(" ", "-")) as shell:
+        with sitting(base / name.replace(" ", "-"), warm) as shell:
             return sum(shell.run_page(ROOT / page) for page in SESSIONS[name])
 
     with ThreadPoolExecutor(len(SESSIONS)) as threads:
@@ -78,8 +97,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fut
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    with sitting(tmp_path / "checkout") as shell:
+def shell(tmp_path: Path, warm: Path) -> Iterator[Shell]:
+    with sitting(tmp_path / "checkout", warm) as shell:
         yield shell
 
 
@@ -130,8 +149,8 @@ def test_blocks_of_one_page_share_one_shell_and_hidden_runs_come_in_their_place(
     assert shell.run_page(page) == 3
 
 
-def test_what_a_page_left_in_the_background_ends_with_its_shell(tmp_path: Path) -> None:
-    with sitting(tmp_path / "checkout") as shell:
+def test_what_a_page_left_in_the_background_ends_with_its_shell(tmp_path: Path, warm: Path) -> None:
+    with sitting(tmp_path / "checkout", warm) as shell:
         pid = int(shell.run("sleep 600 > sleep.log 2>&1 &\necho $!")[0])
         birth = birth_of(pid)
         assert birth is not None
