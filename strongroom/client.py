@@ -112,9 +112,9 @@ class Client:
     ) -> Result[Ticket]:
         """Send one document. On ``Ok`` its bytes are durable in the inbox, outbox or broker, and a job for them will run.
 
-        ``ticket.undelivered`` says why the broker has not been told yet, if so: that heals by itself. Safe to call twice: equal
-        content of a version is stored once. After an ``Err`` nothing was accepted; without inbox and outbox one whose
-        ``context["delivery"]`` is "unknown" (the broker fell silent half-way) may be stored all the same.
+        What the broker alone has is as safe as that is. ``ticket.undelivered`` says why the broker has not been told yet, if so:
+        that heals by itself. Safe to call twice: equal content of a version is stored once. After an ``Err`` nothing was accepted;
+        without inbox and outbox one whose ``context["delivery"]`` is "unknown" (the broker fell silent half-way) may be stored.
         """
         outgoing = Outgoing(document, library_id, version, sort_as, if_exists, source, metadata or {}, name)
         for result in self.store_iter((outgoing,), receipt=receipt, priority=priority):
