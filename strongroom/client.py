@@ -113,7 +113,7 @@ class Client:
         """Send one document. On ``Ok`` its bytes are durable in the inbox, outbox or broker, and a job for them will run.
 
         What the broker alone has is as safe as that is. ``ticket.undelivered`` says why the broker has not been told yet, if so:
-        that heals by itself. Safe to call twice: equal content of a version is stored once. After an ``Err`` nothing was accepted;
+        that heals by itself. Safe to call twice: equal content is stored once. After an ``Err`` nothing was accepted:
         without inbox and outbox one whose ``context["delivery"]`` is "unknown" (the broker fell silent half-way) may be stored.
         """
         outgoing = Outgoing(document, library_id, version, sort_as, if_exists, source, metadata or {}, name)
