@@ -78,11 +78,13 @@ def _changed(
     row: dict[str, Any] | None, added: Sequence[NewVersion], gone: Sequence[CurrentVersion], known: Collection[str]
 ) -> dict[str, Any]:
     new = dict(row) if row else _empty(added[0])
+    empty = not new["total_versions"]  # or every version was removed: what the row says of the latest is of what there was
     new["total_versions"] += len(added) - len(gone)
     new["total_size_bytes"] += sum(one.size_bytes for one in added) - sum(one.size_bytes for one in gone)
     new["compressed_size_bytes"] += sum(one.stored_bytes for one in added) - sum(one.stored_bytes for one in gone)
     for one in sorted(added, key=_stored_at):  # one by one, or a rebuild would have to know which came together
-        if "latest_rank" not in new or _order(one) >= (new["latest_rank"], new["latest_key"], new["latest_at"]):
+        if empty or _order(one) >= (new["latest_rank"], new["latest_key"], new["latest_at"]):
+            empty = False
             if new["latest_held"] and one.file_path not in known and one.stored_at > new["latest_held_at"]:
                 new.update(_NOT_HELD)
             new.update(dict(zip(_LATEST, (*_order(one), new["latest_held"] or one.version), strict=True)))

@@ -181,6 +181,13 @@ def removed_rows(connection: Connection) -> list[RemovedRow]:
     return [RemovedRow(*row) for row in connection.execute(select(*(_REMOVED.c[name] for name in names)))]
 
 
+def purged_rows(connection: Connection) -> list[tuple[tuple[str, str, datetime], int, datetime]]:
+    """Return library, version and time of each revision that only keeps its number, that number, and when it was given up."""
+    columns = _REMOVED.c
+    query = select(columns.library_id, columns.version, columns.created_at, columns.revision, columns.purged_at)
+    return [((row[0], row[1], row[2]), row[3], row[4]) for row in connection.execute(query.where(~_NOT_PURGED))]
+
+
 def held_latest(connection: Connection) -> dict[str, tuple[str, datetime]]:
     """Return what ``latest`` means by hand, and since when, by library."""
     columns = _LIBRARY.c

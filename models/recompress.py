@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, true, update
 
 from models.catalogue import NEWEST_FIRST, known_places
 from models.commit import Outdated, add_segment
@@ -164,8 +164,8 @@ def _tell_lengths(connection: Connection, places: Iterable[Place]) -> None:
     values = [{"content": content, "length": length} for content, length in lengths.items()]
     if not values:
         return
-    for table in (_VERSION, _REMOVED):
-        told = update(table).where(table.c.content_sha256 == bindparam("content"))
+    for table, wanted in ((_VERSION, true()), (_REMOVED, _REMOVED.c.purged_at.is_(None))):
+        told = update(table).where(table.c.content_sha256 == bindparam("content"), wanted)
         connection.execute(told.values(compressed_size_bytes=bindparam("length")), values)
     libraries: set[str] = set()
     for part in in_parts(sorted(lengths)):

@@ -43,18 +43,36 @@ class Looked:
     live_bytes: int
 
 
-def to_purge(connection: Connection, before: datetime, limit: int) -> list[tuple[str, str]]:
-    """Return id and path of revisions that were removed before then and that the tree shows no more, the oldest first."""
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A removed revision whose grace period is over."""
+
+    version_id: str
+    file_path: str
+    library_id: str
+    version: str
+    stored_at: datetime
+    revision: int
+
+
+def to_purge(connection: Connection, before: datetime, limit: int) -> list[Overdue]:
+    """Return revisions that were removed before then and that the tree shows no more, the oldest first."""
     columns = _REMOVED.c
-    query = select(columns.version_id, columns.file_path).where(_NOT_PURGED, columns.removed_at < before, ~columns.in_tree)
-    return [(row[0], row[1]) for row in connection.execute(query.order_by(columns.removed_at).limit(limit))]
+    told = ("version_id", "file_path", "library_id", "version", "created_at", "revision")
+    query = select(*(columns[name] for name in told)).where(_NOT_PURGED, columns.removed_at < before, ~columns.in_tree)
+    return [Overdue(*row) for row in connection.execute(query.order_by(columns.removed_at).limit(limit))]
 
 
-def purge(connection: Connection, revisions: Sequence[tuple[str, str]], at: datetime) -> None:
-    """Give removed revisions up for good. A row stays where it has its version's highest number, which is not given again."""
-    for part in in_parts(version_id for version_id, _ in revisions):
-        connection.execute(update(_REMOVED).where(_REMOVED.c.version_id.in_(part)).values(purged_at=at))
-    for file_paths in in_parts(sorted({path for _, path in revisions})):
+def purge(connection: Connection, revisions: Sequence[Overdue], at: datetime) -> None:
+    """Give removed revisions up for good. A row stays where it has its version's highest number, which is not given again.
+
+    Such a row says no more than a rebuild finds in the journal, when nothing else is left of the revision.
+    """
+    number = {"purged_at": at, "current": False, "order_rank": 0, "order_key": "", "download_source": "", "details": {}}
+    number |= {"file_size_bytes": 0, "compressed_size_bytes": 0, "access_count": 0, "last_accessed": None}
+    for part in in_parts(one.version_id for one in revisions):
+        connection.execute(update(_REMOVED).where(_REMOVED.c.version_id.in_(part)).values(number))
+    for file_paths in in_parts(sorted({one.file_path for one in revisions})):
         superseded = _superseded(connection, file_paths)
         connection.execute(delete(_REMOVED).where(_REMOVED.c.version_id.in_(superseded)))
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from storage.index import VersionRecord, record_from_json
 from storage.journal import append_journal, read_journal
+from storage.name_events import Aliased, Naming, Renamed, Unaliased
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,18 @@ class Restored:
     by: str
     why: str = ""
     plan_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """That removal cannot be undone any more: its grace period was over, and its content may go."""
+
+    key: ClassVar[str] = "purged"
+    library_id: str
+    version: str
+    stored_at: datetime
+    revision: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,42 +137,6 @@ class RolledBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Renamed:
-    """The library is called ``to`` from now on; all that was told of it before is of that one. Its old id becomes an alias."""
-
-    key: ClassVar[str] = "renamed"
-    library_id: str
-    to: str
-    at: datetime
-    by: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Aliased:
-    """The name ``alias`` means this library, too."""
-
-    key: ClassVar[str] = "aliased"
-    library_id: str
-    alias: str
-    at: datetime
-    by: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Unaliased:
-    """It does no longer."""
-
-    key: ClassVar[str] = "unaliased"
-    library_id: str
-    alias: str
-    at: datetime
-    by: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Exported:
     """So many revisions of the library were written into a file that may be anywhere by now."""
 
@@ -196,10 +173,12 @@ class Erased:
     why: str = ""
 
 
-Naming = Renamed | Aliased | Unaliased
-Event = Void | Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Naming | Exported | Imported | Erased
+Silent = Void | Purged
+"""What nobody did: the audit trail does not tell of it."""
+Done = Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Naming | Exported | Imported | Erased
+Event = Silent | Done
 _KINDS: tuple[type[Event], ...] = (
-    *(Void, Removed, Restored, Pinned, Unpinned, Labelled, LatestHeld, RolledBack),
+    *(Void, Removed, Restored, Purged, Pinned, Unpinned, Labelled, LatestHeld, RolledBack),
     *(Renamed, Aliased, Unaliased, Exported, Imported, Erased),
 )
 _KIND_OF = {kind.key: kind for kind in _KINDS}

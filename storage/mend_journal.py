@@ -13,20 +13,18 @@ from sqlalchemy import Connection
 from models.catalogue import list_segments
 from models.curation import audited, list_labels, list_pins
 from models.database import Database
-from models.mending import Holder, every_holder, held_latest, library_holders, removed_rows
+from models.mending import Holder, every_holder, held_latest, library_holders, purged_rows, removed_rows
 from models.names import NAMINGS
 from storage.damage import plain_of
 from storage.documents import Limits
 from storage.events import (
-    Aliased,
     Event,
     Labelled,
     LatestHeld,
     Pinned,
+    Purged,
     Removed,
-    Renamed,
     Restored,
-    Unaliased,
     Unpinned,
     append_events,
     read_events,
@@ -34,6 +32,7 @@ from storage.events import (
 from storage.index import VersionRecord
 from storage.journal import overwrite_damaged
 from storage.layout import DataFolder
+from storage.name_events import Aliased, Renamed, Unaliased
 from storage.naming import Names, under_todays_names, without_erased
 from storage.quarantine import note_of
 from storage.recorded import find_records
@@ -181,6 +180,9 @@ def _removals(connection: Connection, said: _Said, now: datetime) -> Iterator[Ev
     for gone in removed_rows(connection):
         if said.removed.pop((gone.library_id, gone.version, gone.stored_at), None) is None:
             yield Removed(*astuple(gone))
+    for key, revision, at in purged_rows(connection):
+        if key not in said.purged:
+            yield Purged(*key, revision, at)
     for key in said.removed.keys() & stored.keys():
         yield Restored(*key, stored[key].revision, now, BY, _WHY)
 
@@ -192,6 +194,7 @@ class _Said:
         self.pins: dict[tuple[str, str], Pinned] = {}
         self.labels: dict[tuple[str, str], str] = {}
         self.removed: dict[tuple[str, str, datetime], Removed] = {}
+        self.purged: set[tuple[str, str, datetime]] = set()
         self.latest: dict[str, LatestHeld] = {}
         self.names = Names(told)
         self._events = without_erased(*under_todays_names(self.names, [], told))[1]
@@ -216,6 +219,9 @@ class _Said:
             self.removed[event.library_id, event.version, event.stored_at] = event
         elif isinstance(event, Restored):
             self.removed.pop((event.library_id, event.version, event.stored_at), None)
+            self.purged.discard((event.library_id, event.version, event.stored_at))
+        elif isinstance(event, Purged):
+            self.purged.add((event.library_id, event.version, event.stored_at))
         elif isinstance(event, LatestHeld):
             before = self.latest.get(event.library_id)
             if before is None or event.at >= before.at:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from models.names import AliasRow
-from storage.events import Aliased, Erased, Event, Exported, Imported, Naming, Renamed, Unaliased, Void
+from storage.events import Erased, Event, Exported, Imported, Void
 from storage.index import VersionRecord
+from storage.name_events import Aliased, Naming, Renamed, Unaliased
 
 _MOMENT = timedelta(microseconds=1)
 

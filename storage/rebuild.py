@@ -27,7 +27,8 @@ from storage.index import Index
 from storage.layout import DataFolder
 from storage.read import READABLE_DEPTH
 from storage.remembered import Progress, Remembered
-from storage.replay import Replayed, replay
+from storage.replay import replay
+from storage.replayed import Replayed
 from storage.replayed_rows import ReplayedRows, audit_trail
 from storage.switch import Switch
 from strongroom.contracts import Finding

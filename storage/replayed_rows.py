@@ -13,13 +13,12 @@ from models import rebuild as rows
 from models.bulk import Row
 from models.curation import AuditRow
 from models.tables import new_version_id
-from storage.events import Event, Removed, Restored, Void
+from storage.events import Event, Removed, Restored, Silent
 from storage.index import VersionRecord
 from storage.intake import tree_path
 from storage.layout import DataFolder
-from storage.ordering import order_of
 from storage.remembered import Remembered
-from storage.replay import Library, Replayed, Revision
+from storage.replayed import Library, Replayed, Revision, Version
 from storage.trail import audit_row
 from storage.treecheck import is_in_tree
 from storage.treenames import is_linked
@@ -40,7 +39,6 @@ class ReplayedRows:
         for library in self._replayed.told():
             rows.VERSIONS.add(connection, self._versions(library, remembered))
             rows.REMOVED.add(connection, self._removed(library))
-        rows.REMOVED.add(connection, self._without_record())
         pins, labels = self._replayed.pins.values(), self._replayed.labels.values()
         rows.PINS.add(connection, ((one.library_id, one.version, one.at, one.by, one.why) for one in pins))
         labelled = ((one.library_id, one.label, one.version, one.at, one.by, one.why) for one in labels)
@@ -77,33 +75,38 @@ class ReplayedRows:
         return (*named, *sizes, record.content_sha256, record.stored_at, record.source, dict(record.details), in_tree)
 
     def _removed(self, library: Library) -> Iterator[Row]:
-        """Yield the revisions that can be restored, and of the others the one with the highest number of its version."""
+        """Yield what can be restored, and the numbers that are kept of what cannot."""
         for version in library.versions.values():
             for one in version.revisions:
-                whole = one.record.content_sha256 in self._sizes
-                if one.removed is not None and (whole or one.number == version.reserved):
+                if one.removed is not None and self._may_come_back(one):
                     # The tree may show it still: then it is to be hidden.
                     in_tree = one.was_current and version.current is None
                     row = self._version(one, current=one.was_current, in_tree=in_tree)
-                    yield (*row, *_removal(one.removed), None if whole else self._now)
+                    yield (*row, *_removal(one.removed), None)
+                elif one.removed is not None and _is_kept(one, version):
+                    yield self._number(one, one.removed)
 
-    def _without_record(self) -> Iterator[Row]:
-        """Yield rows that keep the highest number of a version from being given again, where its record is gone."""
-        last = {(one.library_id, one.version, one.revision): one for one in self._replayed.lost}
-        for event in last.values():
-            library = self._replayed.libraries.get(event.library_id)
-            if library is not None and library.versions[event.version].reserved == event.revision:
-                order = order_of(event.version)
-                record = VersionRecord(event.library_id, event.version, event.content_sha256, event.stored_at)
-                nameless = Revision(event.revision, record, (order.rank, order.key, event.stored_at))
-                yield (*self._version(nameless, current=False, in_tree=False), *_removal(event), self._now)
+    def _may_come_back(self, one: Revision) -> bool:
+        return one.purged is None and not one.hollow and one.record.content_sha256 in self._sizes
+
+    def _number(self, one: Revision, removed: Removed) -> Row:
+        """Return the row that keeps a number from being given again; what nobody said of is purged as of now."""
+        library_id, version, content = removed.library_id, removed.version, removed.content_sha256 or one.record.content_sha256
+        named = (new_version_id(removed.stored_at), library_id, version, one.number, False, 0, "", tree_path(library_id, version))
+        nothing_else: Row = (0, 0, content, removed.stored_at, "", {}, False)
+        return (*named, *nothing_else, *_removal(removed), one.purged or self._now)
+
+
+def _is_kept(one: Revision, version: Version) -> bool:
+    """Whether the catalogue still had the number of what can come back no more: the highest one, when it was purged last."""
+    return not one.forgotten if one.purged is not None else one.number == version.reserved
 
 
 def audit_trail(events: Iterable[Event]) -> Iterator[AuditRow]:
     """Yield what the journal tells of who did what: a row for each event, and one a version for what was removed together."""
     for at_once, group in groupby(events, key=_done_at_once):
         if at_once is None:
-            yield from (audit_row(one) for one in group if not isinstance(one, Void))
+            yield from (audit_row(one) for one in group if not isinstance(one, Silent))
             continue
         by_version: dict[tuple[str, str], list[Removed | Restored]] = {}
         for one in group:

@@ -16,6 +16,7 @@ from pathlib import Path
 from models.database import Database
 from models.sweeping import (
     Looked,
+    Overdue,
     condemn_dead,
     count_segments,
     known_segments,
@@ -26,6 +27,7 @@ from models.sweeping import (
 )
 from storage.carry import carry_over
 from storage.compact import Compaction
+from storage.events import Purged, append_events
 from storage.layout import DataFolder
 from storage.pending import changing
 from storage.spare import keep_spare, use_spare
@@ -111,12 +113,23 @@ class Sweep:
     def _purge(self, swept: Swept, now: datetime) -> None:
         with changing(self._folder, self._database, now):
             while True:
-                with self._database.write("purge") as connection:
+                with self._database.read() as connection:
                     revisions = to_purge(connection, now - self._grace, PORTION)
-                    purge(connection, revisions, now)
+                if revisions:
+                    self._give_up(revisions, now)
                 swept.purged += len(revisions)
                 if len(revisions) < PORTION:
                     return
+
+    def _give_up(self, revisions: Sequence[Overdue], now: datetime) -> None:
+        """Purge revisions, told in the journal before: else a rebuild could restore what shares its content with others.
+
+        A crash in between needs no note: the next sweep gives up the same, and whoever restores it first says so behind this.
+        """
+        told = (Purged(one.library_id, one.version, one.stored_at, one.revision, now) for one in revisions)
+        append_events(self._folder.journal, told)
+        with self._database.write("purge") as connection:
+            purge(connection, revisions, now)
 
     def _sweep_segments(self, swept: Swept, now: datetime, progress: Progress) -> None:
         compaction = Compaction(self._folder, self._database, now - LONGEST_STORE)

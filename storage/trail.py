@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from models.curation import AuditRow, add_audit
 from models.database import Database
-from storage.events import Event, Void, append_events, parse_entry
+from storage.events import Event, Silent, append_events, parse_entry
 from storage.index import VersionRecord
 from storage.layout import DataFolder
 
@@ -57,12 +57,12 @@ def record_events(journal: Path, connection: Connection, events: Sequence[Event 
         DiskFull, TransientIO, PermissionRefused: the operating system refused; nothing of the transaction should be committed.
     """
     append_events(journal, events)
-    add_audit(connection, [audit_row(one) for one in events if not isinstance(one, VersionRecord | Void)])
+    add_audit(connection, [audit_row(one) for one in events if not isinstance(one, VersionRecord | Silent)])
 
 
 def audit_row(event: Event) -> AuditRow:
     """Return the row of the audit trail that tells of an event: a rebuild makes it again from the journal alone."""
-    assert not isinstance(event, Void)  # nobody did it
+    assert not isinstance(event, Silent)  # nobody did it
     named = {field.name: getattr(event, field.name) for field in fields(event)}
     details = {name: _plain(value) for name, value in named.items() if name not in _COLUMNS and value != ""}
     return AuditRow(event.at, event.by, event.key, event.library_id, named.get("version") or "", event.why, details)

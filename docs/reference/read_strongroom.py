@@ -34,22 +34,22 @@ for segment in sorted({path.with_suffix("") for path in data.glob("segments/??/*
 void = {tuple(map(line["void"].get, key)) for line in lines if "void" in line}
 moves, held, kinds = [line["renamed"] for line in lines if "renamed" in line], {}, "version removed restored latest erased"
 told = [(kind, of) for line in lines for kind, of in line.items() if kind in kinds and tuple(map(of.get, key)) not in void]
-told += [("number", one | {"at": one["stored_at"]}) for kind, one in told if kind == "removed"]
+told += [("number", one | {"at": one["stored_at"], "number": one["revision"]}) for kind, one in told if kind == "removed"]
 for kind, one in sorted(told, key=lambda event: event[1].get("at") or event[1]["stored_at"]):
     library, version, time, _ = map(one.get, key)
     for move in moves:
         library = move["to"] if library == move["library_id"] and move["at"] > one.get("at", time) else library
-    held[library] = version if kind == "latest" else held.get(library)
     [versions.pop(gone) for gone in [*versions] if kind == "erased" and gone[0] == library and version in (None, gone[1])]
-    history = versions.setdefault((library, version), [])
+    history, held[library] = versions.setdefault((library, version), []), version if kind == "latest" else held.get(library)
     [old.update(kind=kind) for old in history if time in old["times"] and kind in ("removed", "restored")]
-    live = [old for old in history if old["kind"] != "removed"][-1:]
+    live, top = [old for old in history if old["kind"] != "removed"][-1:], max([0, *(old["number"] for old in history)])
     if kind == "number":
-        history.append({"kind": "removed", "times": [], "number": one["revision"]})
+        seen = one["revision"] <= top or any(time in old["times"] for old in history)
+        history.append({key[3]: None} | one | {"kind": ("version", "removed")[seen], "times": [time][seen:]})
     elif kind == "version" and live and (live[0]["content_sha256"] == one["content_sha256"] or one.get("refuse_other")):
         live[0]["times"].append(time)
     elif kind == "version":
-        history.append(one | {"kind": kind, "times": [time], "number": max((old["number"] for old in history), default=0) + 1})
+        history.append(one | {"kind": kind, "times": [time], "number": top + 1})
 for (library, version), one in ((of, one) for of, old in versions.items() for one in old if one["kind"] != "removed"):
     number, content = one["number"], one["content_sha256"]
     print(library, version, number, content, *["latest by hand"] * (held.get(library) == version), sep="\t")

@@ -38,9 +38,10 @@ from storage.erase.note import Note, Target, drop_note, pending_notes, write_not
 from storage.erase.plan import Plan, StillHeld, make_plan, still_held
 from storage.erase.proof import Proof, prove
 from storage.erase.words import ends_of, erased, tells, what_is_left
-from storage.events import Unaliased, read_events
+from storage.events import read_events
 from storage.index import VersionRecord
 from storage.journal import wipe_entries
+from storage.name_events import Unaliased
 from storage.naming import Names
 from storage.pending import changing
 from storage.read import read_content

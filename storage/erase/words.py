@@ -14,14 +14,15 @@ from models.mending import library_holders
 from models.names import list_aliases
 from models.rows import LIBRARY_FACTS
 from storage.erase.note import Note, Target
-from storage.events import Erased, Event, Labelled, LatestHeld, Unaliased, Void, parse_entry
+from storage.events import Erased, Event, Labelled, LatestHeld, Removed, Void, parse_entry, read_events
 from storage.index import VersionRecord
-from storage.naming import Names
+from storage.name_events import Unaliased
+from storage.naming import Names, under_todays_names
 from storage.recorded import find_records
 from storage.replay import replay
 from storage.trail import Archive
 
-_KINDS = ("version", "void", "removed", "restored", "pinned", "unpinned", "labelled", "latest", "rolled_back")
+_KINDS = ("version", "void", "removed", "restored", "purged", "pinned", "unpinned", "labelled", "latest", "rolled_back")
 """Entries that tell of a version. Those of names, exports and erasures stay: they hold ids alone."""
 
 
@@ -62,7 +63,10 @@ def what_is_left(archive: Archive, library_id: str, note: Note) -> dict[str, Any
     folder, database = archive.folder, archive.database
     with database.read() as connection:
         stay = [one for one in library_holders(connection, library_id) if not note.hits(library_id, one.version)]
-    library = replay(find_records(folder, database, stay), []).libraries.get(library_id)
+    told = [one for one in read_events(folder.journal) if not isinstance(one, VersionRecord)]
+    named = under_todays_names(Names(told), [], told)[1]
+    removals = [one for one in named if isinstance(one, Removed) and not note.hits(one.library_id, one.version)]
+    library = replay(find_records(folder, database, stay), removals).libraries.get(library_id)
     if library is None:
         return {}
     facts = {name: library.facts.get(name, None if name in {"trust_score", "star_count"} else "") for name in LIBRARY_FACTS}
