@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import structlog
 from celery import Celery
 from celery.exceptions import Reject
-from kombu.exceptions import OperationalError
 
 from storage.tidy import tidy
 from strongroom.errors import StorageError
@@ -51,6 +49,9 @@ KINDS: tuple[Kind[Any], ...] = (VERIFY, SCRUB, PRUNE, CLEANUP, SWEEP, COMPRESS, 
 
 PAUSE_S = 1.0
 """Between two deliveries of a message that nothing could be done about."""
+
+UNTOLD_S = 60.0
+"""How long Flower is told nothing by a job when it could not be."""
 
 
 def register_tasks(app: Celery, services: Callable[[], Services]) -> None:
@@ -93,7 +94,7 @@ def _register_kind(app: Celery, services: Callable[[], Services], kind: Kind[Any
     @app.task(name=TASKS[kind.name], **_OPTIONS)
     def run(task: Any, /, *more: Any, **fields: Any) -> None:  # as the message of a store
         with _coming_again():
-            run_job(kind, services(), _message(more, fields), task.request.id, partial(_show_in_flower, task))
+            run_job(kind, services(), _message(more, fields), task.request.id, _Flower(task).show)
         _make_room(services(), kind.name)
 
 
@@ -104,10 +105,24 @@ def _make_room(services: Services, kind: str) -> None:
             send_waiting(services)
 
 
-def _show_in_flower(task: Any, line: str) -> None:
-    """Send an event of our own: Flower shows its name as the task's state. What it cannot be told is in the ledger as well."""
-    with suppress(OperationalError, OSError):
-        task.send_event("task-progress", retry=False, result=line)
+class _Flower:
+    """Tells Flower how far a job has come, by an event of our own: Flower shows its name as the task's state.
+
+    What it cannot be told is in the ledger as well: no job fails, nor waits again and again, because the broker is gone.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self._task, self._again_s = task, 0.0
+
+    def show(self, line: str) -> None:
+        """Tell it, unless it could not be told a moment ago: each try may take a broker's whole patience, 6 to 30 s."""
+        if time.monotonic() < self._again_s:
+            return
+        try:
+            self._task.send_event("task-progress", retry=False, result=line)
+        except Exception as error:  # noqa: BLE001  # the client library's own among them, which only workers/broker.py may name
+            log.debug("Flower is not told how far a job has come", error=repr(error))
+            self._again_s = time.monotonic() + UNTOLD_S
 
 
 def _message(more: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:

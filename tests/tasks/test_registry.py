@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from celery.exceptions import Reject
 
@@ -116,3 +117,24 @@ def test_housekeeping_runs(app: Celery, desk: Desk) -> None:
     app.tasks["strongroom.tree"]()
     assert desk.engine.tree.lag() == 0
     app.tasks["strongroom.tidy"]()
+
+
+def test_a_job_goes_on_when_its_progress_cannot_be_told_and_tries_no_more_for_a_while(
+    app: Celery, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the broker's library raises when the broker goes while a job runs is no OSError, and no error of Celery's."""
+    monkeypatch.setattr("tasks.progress.SHOWN_APART_S", 0.0)
+    tries: list[str] = []
+
+    def gone(kind: str, **_: object) -> None:
+        tries.append(kind)
+        raise redis.ConnectionError("Connection closed by server.")
+
+    for number in range(3):
+        desk.stage(f"job-{number:08}", document(version=f"{number}.0"))
+        desk.run(f"job-{number:08}")
+    with delivered(app, VERIFY_TASK, "verify-0001") as verify:
+        monkeypatch.setattr(verify, "send_event", gone)
+        verify()
+    assert (desk.job("verify-0001").state, desk.job("verify-0001").attempts) == ("done", 1)
+    assert tries == ["task-progress"]
