@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from storage import curating, operations
+from storage import curating, libraries, operations
 from storage.faces import Listing, Operation
 
 
 class Interface:
-    """Every operation, once. ``storage/operations.py`` and ``storage/curating.py`` say what each promises."""
+    """Every operation, once. ``storage/operations.py``, ``curating.py`` and ``libraries.py`` say what each promises."""
 
     initialize = Operation(operations.initialize)
 
@@ -34,3 +34,13 @@ class Interface:
     label_version = Operation(curating.label_version)
     get_history = Operation(curating.get_history)
     compare_versions = Operation(curating.compare_versions)
+
+    rename_library = Operation(libraries.rename_library)
+    add_alias = Operation(libraries.add_alias)
+    remove_alias = Operation(libraries.remove_alias)
+    list_aliases = Operation(libraries.list_aliases)
+    export_library = Operation(libraries.export_library)
+    import_library = Operation(libraries.import_library)
+    plan_erasure = Operation(libraries.plan_erasure)
+    erase = Operation(libraries.erase)
+    resume_erasures = Operation(libraries.resume_erasures)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import curating, operations
+from storage import curating, libraries, operations
 from storage.faces import THREADS, Answering, AsyncAnswering, AsyncRaising, Face, Listing, Operation, Raising, Threads
 from storage.interface import Interface
 from storage.manager import StorageManager
@@ -150,9 +150,9 @@ async def test_as_many_calls_run_at_a_time_as_promised_and_no_more(threads: Thre
 def test_every_operation_stands_in_the_table_under_its_name() -> None:
     functions = {
         name
-        for module in (operations, curating)
+        for module in (operations, curating, libraries)
         for name, one in vars(module).items()
-        if inspect.isfunction(one) and one.__module__ == module.__name__
+        if inspect.isfunction(one) and one.__module__ == module.__name__ and not name.startswith("_")
     }
     listed = {name for name, one in vars(Interface).items() if isinstance(one, Operation | Listing)}
     assert functions - NO_OPERATION <= listed
@@ -162,7 +162,7 @@ def test_every_operation_stands_in_the_table_under_its_name() -> None:
 def test_every_face_has_every_operation_with_the_functions_own_signature_and_words(tmp_path: Path) -> None:
     loop, plain = StorageManager(tmp_path), SyncStorageManager(tmp_path)
     faces: list[Face] = [loop, loop.results, plain, plain.results]
-    for name, function in [*vars(operations).items(), *vars(curating).items()]:
+    for name, function in [*vars(operations).items(), *vars(curating).items(), *vars(libraries).items()]:
         if inspect.isfunction(function) and hasattr(Interface, name):
             expected = list(inspect.signature(function).parameters.values())[1:]
             for face in faces:

@@ -19,6 +19,8 @@ failed None None not_json
 /pallets/flask 0.1 is not stored. `strongroom list` shows what is stored.
 /pallets/flask 0.1 is not stored. `strongroom list` shows what is stored.
 54 bytes, 2 versions in order
+2 revisions out, 2 in
+0 documents gone, 2 still held, left in []
 """
 
 
