@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from config.cron import check_expression, check_time_zone
 from strongroom.errors import ConfigurationError
@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     )
     max_document_bytes: int = Field(GIB, ge=KIB, description="The largest document, in plain bytes.")
     max_attempts: int = Field(5, ge=1, le=100, description="How often a job is tried before it is put into quarantine.")
-    kind_limits: dict[str, int] = Field(
+    kind_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {}, description='How many jobs of a kind run at once, as JSON: {"verify": 1}. Kinds that are not named have no limit.'
     )
     max_waiting: int = Field(
@@ -194,9 +194,12 @@ def read_settings(data_dir: Path | None = None) -> Settings:
     try:
         return Settings() if data_dir is None else Settings(data_dir=data_dir)
     except ValidationError as error:
-        faults = (f"STRONGROOM_{'_'.join(map(str, one['loc'])).upper()}: {_said(one['msg'])}" for one in error.errors())
-        raise ConfigurationError("; ".join(faults) + ".") from None
+        raise ConfigurationError("; ".join(_said(*one["loc"], one["msg"]) for one in error.errors()) + ".") from None
+    except SettingsError as error:
+        names = (name for name in Settings.model_fields if f'"{name}"' in str(error))
+        raise ConfigurationError("; ".join(_said(name, "it is no JSON") for name in names) + ".") from None
 
 
-def _said(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _said(name: object, *inside: object) -> str:
+    *keys, message = map(str, inside)
+    return ": ".join([f"STRONGROOM_{str(name).upper()}", *keys, message.removeprefix("Value error, ")])

@@ -102,8 +102,10 @@ def take_along(services: Services, owner: str, first: Accepted, files: ExitStack
     """Open and claim other small jobs that wait in the inbox and that nobody has tried yet.
 
     A job that was tried before runs alone: if it kills its worker, it takes no other along. One whose file goes meanwhile, since
-    its producer took it back, is stored all the same: it is open.
+    its producer took it back, is stored all the same: it is open. Where stores are limited each waits for a message of its own.
     """
+    if "store" in services.limits:
+        return {}
     room = TOGETHER_BYTES - first.sent_bytes
     waiting = [files.enter_context(one) for one in _waiting(services, first.path.name, room)]
     if not waiting:

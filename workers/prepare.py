@@ -11,6 +11,8 @@ from storage.policies import parse_policies
 from storage.quotas import parse_quotas
 from storage.sources import Fetches
 from storage.watermarks import Watermarks
+from strongroom.errors import ConfigurationError
+from tasks.services import TASKS
 from workers.backups import backup_place
 
 
@@ -39,10 +41,19 @@ def prepare(settings: Settings) -> None:
     """Make the data folder and bring its catalogue to this release.
 
     Raises:
-        ConfigurationError: the retention policies say something that none can: better now than at night.
+        ConfigurationError: the retention policies say something that none can, or a limit is for no kind of job: better now than
+            at night.
         DataFolderError: a newer release made it, or the folder holds other things.
         PermissionRefused: it cannot be written.
     """
     parse_policies(settings.retention)
+    _refuse_unknown_kinds(settings)
     with make_engine(settings) as engine:
         engine.create()
+
+
+def _refuse_unknown_kinds(settings: Settings) -> None:
+    unknown = sorted(settings.kind_limits.keys() - TASKS.keys())
+    if unknown:
+        kinds = ", ".join(sorted(TASKS))
+        raise ConfigurationError(f"STRONGROOM_KIND_LIMITS: no jobs are of kind {', '.join(unknown)}.", f"Kinds are {kinds}.")

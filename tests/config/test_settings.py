@@ -26,3 +26,22 @@ def test_settings_that_cannot_be_used_are_all_named_but_not_their_values(monkeyp
     assert "STRONGROOM_SHORT_CONCURRENCY" in caught.value.message
     assert "secret" not in caught.value.message
     assert "settings.md" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("secret", "STRONGROOM_KIND_LIMITS: it is no JSON."),
+        ('{"verify": 0}', "STRONGROOM_KIND_LIMITS: verify: Input should be greater than or equal to 1."),
+        ('{"verify": "secret"}', "STRONGROOM_KIND_LIMITS: verify: Input should be a valid integer, unable to parse string"),
+        ("[]", "STRONGROOM_KIND_LIMITS: Input should be a valid dictionary."),
+    ],
+)
+def test_a_setting_of_several_values_is_named_and_what_is_wrong_inside(
+    monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    monkeypatch.setenv("STRONGROOM_KIND_LIMITS", said)
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+    assert caught.value.message.startswith(told)
+    assert "secret" not in caught.value.message

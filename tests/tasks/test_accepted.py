@@ -188,3 +188,14 @@ def test_jobs_that_were_tried_before_do_not_keep_others_from_being_taken_along(d
     desk.run(JOBS[0])
     assert [desk.job(one).state for one in JOBS] == ["done"] * len(JOBS)
     assert {desk.job(one).state for one in tried} == {"queued"}
+
+
+def test_where_stores_are_limited_none_is_taken_along(open_desk: Callable[..., Desk]) -> None:
+    """It would run as one too many, and pass the line of those that wait for room."""
+    desk = open_desk(limits={"store": 1})
+    _stage_all(desk)
+    desk.run(JOBS[0])
+    assert [row.job_id for row in desk.jobs()] == [JOBS[0]]
+    for job_id in JOBS[1:]:
+        desk.run(job_id)
+    assert [desk.job(one).state for one in JOBS] == ["done"] * len(JOBS)
