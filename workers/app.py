@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from celery import Celery, current_app, signals
 
-from config.celery import celery_config
-from config.logs import configure_logs
 from config.settings import Settings
 from tasks.registry import register_tasks
+from workers.bare import bare_app
 from workers.composition import ProcessServices
 
 
 def create_app(settings: Settings, broker_url: str) -> Celery:
     """Return an application on a broker. Nothing is opened before a worker's pool starts, or a task runs."""
-    app = Celery("strongroom", broker=broker_url, set_as_current=False)
-    app.conf.update(celery_config())
+    app = bare_app(settings, broker_url)
     services = ProcessServices(app, settings)
     register_tasks(app, services)
     app.finalize()
-    signals.setup_logging.connect(lambda **_: configure_logs(settings), weak=False)
     _follow_the_worker(app, services)
     return app
 

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from config.settings import Settings
 from strongroom.errors import BrokerUnavailable, ConfigurationError
 from workers.loopback import LOOPBACK, free_port, is_free
 from workers.private_files import make_folder, write_private
+
+if TYPE_CHECKING:
+    import redis
 
 SOCKET_PATH_LIMIT_BYTES = 107
 """What sockaddr_un.sun_path holds besides its NUL (unix(7)); Valkey refuses to start with a longer path."""
@@ -152,6 +152,10 @@ def each_message(url: str, queues: Sequence[str], timeout_s: float) -> Iterator[
 
 @contextmanager
 def _asking(url: str, timeout_s: float) -> Iterator[redis.Redis]:
+    import redis  # noqa: PLC0415 - 40 ms, and most who need an address ask nothing
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - the same
+    from redis.retry import Retry  # noqa: PLC0415 - the same
+
     try:
         client = redis.Redis.from_url(
             _client_url(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)

@@ -22,6 +22,7 @@ def hold() -> None:
 def resume() -> None:
     """Search from now on, among what is made from now on; what was imported stays in memory that forked children share."""
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
     gc.enable()
 
 

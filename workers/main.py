@@ -8,9 +8,8 @@ garbage.hold()
 
 from config.settings import Settings  # noqa: E402 - nothing is imported before
 from workers.app import create_app  # noqa: E402
-from workers.broker import embedded_url  # noqa: E402
+from workers.bare import address_of  # noqa: E402
 
 settings = Settings()
-broker_url = settings.broker_url.get_secret_value() if settings.broker_url else embedded_url(settings.data_dir)
-app = create_app(settings, broker_url or "")
+app = create_app(settings, address_of(settings))
 garbage.resume()

@@ -23,8 +23,10 @@ from workers.watch import LOOK_WITHIN_S, Seen, Watch
 
 NAMES = ("broker", "worker-short", "worker-long", "beat", "flower")
 
+MAIN = "workers.main"
+
 CHECKOUT = Path(__file__).resolve().parents[1]
-"""The folder that the parts run in, so that ``python -m celery`` finds our packages and no other of the same name."""
+"""The folder that the parts run in, so that ``python -m`` finds our packages and no other of the same name."""
 
 StopStep = tuple[signal.Signals, float]
 """A signal, and the seconds to wait for the part to go before the next step. After the last one comes SIGKILL."""
@@ -62,7 +64,12 @@ class Site:
     settings: Settings
     environ: Mapping[str, str] = field(repr=False)
     broker_url: str = field(repr=False)
-    app: str = "workers.main"
+    app: str = MAIN
+
+    @property
+    def outside_app(self) -> str:
+        """The application for those who run no task: ours without them, or whichever there is."""
+        return "workers.outside" if self.app == MAIN else self.app
 
 
 def all_parts(site: Site, embedded: EmbeddedBroker | None, dashboard: Dashboard) -> tuple[Part, ...]:
@@ -101,7 +108,7 @@ def worker_part(site: Site, name: str, silent_after_s: float = SILENT_AFTER_S) -
     )
     return Part(
         name,
-        _celery(site, *arguments, f"--loglevel={settings.log_level}"),
+        _celery(site.app, *arguments, f"--loglevel={settings.log_level}"),
         _environment(site),
         partial(has_given_sign, settings.data_dir, name),
         after="broker" if queue == "short" else "worker-short",
@@ -139,7 +146,7 @@ def beat_part(site: Site) -> Part:
     arguments = ("beat", "--scheduler", "workers.pulse:PulsedScheduler", "--max-interval=10", "--pidfile=")
     return Part(
         "beat",
-        _celery(site, *arguments, f"--loglevel={site.settings.log_level}"),
+        _celery(site.outside_app, *arguments, f"--loglevel={site.settings.log_level}"),
         _environment(site),
         partial(has_given_sign, data, "beat"),
         after="worker-short",
@@ -164,13 +171,13 @@ def flower_part(site: Site, dashboard: Dashboard) -> Part:
         after_s=60.0,
         every_s=20.0,
     )
-    # Our launcher of the same command: it adds /health and our metrics.
-    command = (sys.executable, "-m", "workers.web", *_celery(site, "flower", *dashboard.arguments)[2:])
+    # Another launcher of the same command: it adds /health and our metrics.
+    command = _celery(site.outside_app, "flower", *dashboard.arguments, launcher="workers.web")
     return Part("flower", command, environment, dashboard.answers, after="worker-short", watches=(deaf,))
 
 
-def _celery(site: Site, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "celery", "-A", site.app, *arguments)
+def _celery(app: str, *arguments: str, launcher: str = "workers.launch") -> tuple[str, ...]:
+    return (sys.executable, "-m", launcher, "celery", "-A", app, *arguments)
 
 
 def _environment(site: Site) -> dict[str, str]:

@@ -7,7 +7,7 @@ import time
 from functools import cache
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.beat import Scheduler
 from celery.signals import (
@@ -22,11 +22,12 @@ from celery.signals import (
 
 from config.settings import Settings
 from tasks.probe import PROBE_TASK, register_probe
-from workers.alarm import Watchman
 from workers.composition import AppBroker
 from workers.liveness import give_busy_sign, give_sign, give_work_sign, remove_sign
 from workers.nodes import part_of
-from workers.schedules import Clerk
+
+if TYPE_CHECKING:
+    from workers.schedules import Clerk
 
 # Any below: celery-types knows neither the attributes of a signal's sender nor what tick() takes.
 
@@ -120,6 +121,9 @@ class PulsedScheduler(Scheduler):
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Give a sign, then send what is due and return the seconds until the next round."""
         if self._clerk is None:  # not earlier: Celery makes a scheduler in processes, too, that only ask what it would do
+            from workers.alarm import Watchman  # noqa: PLC0415 - the workers import this module, and need neither
+            from workers.schedules import Clerk  # noqa: PLC0415 - the same
+
             self._clerk = Clerk(Settings(), AppBroker(self.app))
             self._clerk.start()
             Watchman(Settings()).start()

@@ -6,6 +6,8 @@ asks for the password, and neither tells a secret or the contents of a document.
 
 from __future__ import annotations
 
+from workers.launch import run  # isort: skip - first: it holds back the search for garbage
+
 import asyncio
 import json
 import logging
@@ -14,10 +16,9 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import prometheus_client
-from celery.bin.celery import main as celery_main
 from flower.urls import handlers  # type: ignore[import-untyped]  # Flower has no types
 from flower.views.monitor import Metrics  # type: ignore[import-untyped]  # as above
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -25,8 +26,9 @@ from prometheus_client.registry import Collector
 from tornado.web import RequestHandler
 
 from config.settings import Settings, read_settings
-from workers.metrics import all_metrics
-from workers.scene import Onlooker, Scene
+
+if TYPE_CHECKING:
+    from workers.scene import Onlooker, Scene
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ FRESH_S = 2.0
 
 _WAIT_S = 3.0
 """How long whoever asks may wait for a look. A database that hangs must not hang this page: it says so."""
+
+_FIRST_WAIT_S = 8.0
+"""The same for the first look, which imports what it looks with: half a second, more on a machine that has much to do."""
 
 
 class Window(Collector):
@@ -59,13 +64,16 @@ class Window(Collector):
                 self._running = Future()
                 # No pool's thread: those are waited for when the process ends, and a database may hang.
                 Thread(target=self._look, args=(self._running,), name="onlooker", daemon=True).start()
-            await asyncio.wait([asyncio.wrap_future(self._running)], timeout=_WAIT_S)
+            patience_s = _WAIT_S if self._onlooker else _FIRST_WAIT_S
+            await asyncio.wait([asyncio.wrap_future(self._running)], timeout=patience_s)
         return self.scene if self.age_s < FRESH_S + _WAIT_S else None
 
     def collect(self) -> Iterable[Metric]:
         """Yield what the last look told, and its age: a look that hangs must not pass for a calm one."""
         yield GaugeMetricFamily("strongroom_look_age_seconds", "Age of the figures named strongroom_*.", round(self.age_s, 3))
         if self.scene is not None:
+            from workers.metrics import all_metrics  # noqa: PLC0415 - as in _look
+
             yield from all_metrics(self.scene)
 
     def describe(self) -> Iterable[Metric]:
@@ -75,6 +83,8 @@ class Window(Collector):
     def _look(self, done: Future[None]) -> None:
         try:
             if self._onlooker is None:
+                from workers.scene import Onlooker  # noqa: PLC0415 - half of Flower's start, and many never ask for these pages
+
                 self._onlooker = Onlooker(self._settings)
             self.scene = self._onlooker.look()
         except Exception:
@@ -138,8 +148,8 @@ def add_pages(settings: Settings) -> None:
 def main(command: Sequence[str]) -> None:
     """Add the pages, and be the ``celery`` command from there on."""
     add_pages(read_settings())
-    sys.argv[:] = command
-    celery_main()
+    sys.argv[:] = command  # Flower looks there for its own name
+    run(command)
 
 
 if __name__ == "__main__":

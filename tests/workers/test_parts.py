@@ -16,7 +16,7 @@ from strongroom.errors import ConfigurationError
 from workers.broker import prepare_embedded
 from workers.dashboard import prepare_dashboard
 from workers.nodes import node_name, part_of
-from workers.parts import NAMES, Part, Site, all_parts
+from workers.parts import CHECKOUT, NAMES, Part, Site, all_parts
 from workers.watch import Seen, Watcher
 
 OWN_BROKER = "redis://:brokersecret@broker.example:6379/0"
@@ -113,12 +113,31 @@ def test_a_user_or_password_that_flower_would_split_is_refused(tmp_path: Path, u
         prepare_dashboard(Settings(data_dir=tmp_path, flower_user=user, flower_password=SecretStr(password)))
 
 
-def test_the_supervisor_starts_without_what_only_its_parts_need() -> None:
-    script = "import sys, workers.service; print(*{'celery', 'kombu', 'sqlalchemy', 'flower', 'alembic'} & set(sys.modules))"
+SELDOM = {"alembic", "apprise", "boto3", "botocore", "pyrage", "click_repl", "prompt_toolkit", "typer"}
+"""What no part needs to start, and each would be late by: it is imported where it is used."""
+
+
+@pytest.mark.parametrize(
+    ("modules", "needless"),
+    [
+        ("workers.service", SELDOM | {"celery", "kombu", "redis", "sqlalchemy", "flower"}),
+        ("workers.launch, workers.main, workers.pulse, celery.bin.worker", SELDOM | {"flower", "prometheus_client"}),
+        ("workers.launch, workers.outside, workers.pulse, celery.bin.beat", SELDOM | {"flower", "tasks.registry"}),
+        ("workers.web, workers.outside, flower.command", SELDOM | {"sqlalchemy", "storage", "structlog", "tasks.registry"}),
+    ],
+    ids=["supervisor", "worker", "beat", "flower"],
+)
+def test_no_part_starts_with_what_it_does_not_need(tmp_path: Path, modules: str, needless: set[str]) -> None:
+    script = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CHECKOUT,
+        env={**os.environ, "STRONGROOM_DATA_DIR": str(tmp_path)},
     )
-    assert loaded.stdout.strip() == ""
+    assert needless.isdisjoint(loaded.stdout.split())
 
 
 def seconds_until_complaint(part: Part, seen: Seen, *signs: Path) -> int | None:
@@ -183,6 +202,12 @@ def test_the_broker_never_rests_for_long(tmp_path: Path) -> None:
     assert set(pauses.values()) == {30}
 
 
+def test_an_application_of_ones_own_is_that_of_every_part(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    table = all_parts(Site(settings, {}, OWN_BROKER, "my.app"), None, prepare_dashboard(settings))
+    assert {part.command[part.command.index("-A") + 1] for part in table} == {"my.app"}
+
+
 def test_flower_is_found_by_its_command_line_and_by_celerys(tmp_path: Path) -> None:
     command = parts_of(Settings(data_dir=tmp_path))["flower"].command
-    assert command[1:7] == ("-m", "workers.web", "celery", "-A", "workers.main", "flower")
+    assert command[1:7] == ("-m", "workers.web", "celery", "-A", "workers.outside", "flower")
