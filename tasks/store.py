@@ -135,10 +135,11 @@ def _store_together(services: Services, together: Mapping[Accepted, Lease]) -> l
     bounds = list(pairwise(accumulate((len(one.documents) for one in together), initial=0)))
 
     def record(connection: Connection, receipts: Sequence[DocumentReceipt]) -> None:
-        for lease, (start, end) in zip(together.values(), bounds, strict=True):
-            refuse_over_quota(receipts[start:end])
-            leave_room(services, connection, lease.job_id, receipts[start:end], services.clock())
-            end_stored(connection, lease, receipts[start:end])
+        stored = {lease.job_id: receipts[start:end] for lease, (start, end) in zip(together.values(), bounds, strict=True)}
+        for lease in together.values():
+            refuse_over_quota(stored[lease.job_id])
+            end_stored(connection, lease, stored[lease.job_id])
+        leave_room(services, connection, stored, services.clock())
 
     documents = [document for accepted in together for document in accepted.documents]
     receipts = services.engine.store(documents, record)

@@ -89,7 +89,7 @@ def _store_one(services: Services, row: JobRow, document: Incoming, position: in
 
     def record(connection: Connection, receipts: Sequence[DocumentReceipt]) -> None:
         refuse_over_quota(receipts)
-        leave_room(services, connection, row.job_id, receipts, services.clock())
+        leave_room(services, connection, {row.job_id: receipts}, services.clock())
         now = suspects if receipts[0].status == "failed" else stored
         note_suspects(connection, row.lease, now.as_json(None))
 

@@ -48,20 +48,25 @@ def kept_bytes(services: Services, connection: Connection, now: datetime, mine: 
 
 
 def leave_room(
-    services: Services, connection: Connection, job_id: str, receipts: Sequence[DocumentReceipt], now: datetime
+    services: Services, connection: Connection, stored: Mapping[str, Sequence[DocumentReceipt]], now: datetime
 ) -> None:
-    """Have a job wait when it would take room under a quota that is kept. In the transaction that stored its documents.
+    """Have jobs wait when one would take room under a quota that is kept. In the transaction that ``stored`` their documents.
 
     Raises:
-        QuotaExceeded: it would; its context says by how much each library would grow.
+        QuotaExceeded: one would; the context says by how much it would make each library grow.
     """
-    growth = growth_of(receipts)
+    growth = {job_id: grown for job_id, receipts in stored.items() if (grown := growth_of(receipts))}
     if not growth or not services.engine.options.quotas:
         return
     waiting = _having_turn(connection, now, QuotaExceeded.code)
-    if not waiting:
-        return
-    mine = find_jobs(connection, [job_id])[job_id]
+    if waiting:
+        for job_id, mine in find_jobs(connection, growth).items():
+            _leave_room(services, connection, waiting, mine, growth[job_id])
+
+
+def _leave_room(
+    services: Services, connection: Connection, waiting: Sequence[JobRow], mine: JobRow, growth: Mapping[str, int]
+) -> None:
     first, kept = "", Counter[Name]()
     for row in waiting:
         if _is_before(row, mine) and may_fit(services, row):
