@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import Connection
-
-from models.curation import LabelRow, PinRow, list_labels, list_pins, put_label, put_pin
-from models.leases import LeaseLost
-from storage.allowance import BY_HAND
+from storage.brought_along import Along, Refused
 from storage.codecs import decode
 from storage.engine import Engine
-from storage.events import Event, Imported, Labelled, Pinned
 from storage.intake import Incoming
-from storage.paths import LATEST, check_identifier
-from storage.portable import AGAIN, DIGEST, MANIFEST, MAX_MANIFEST_BYTES, Document, Manifest, Pieces, opened, parse_manifest
+from storage.paths import check_identifier
+from storage.portable import (
+    AGAIN,
+    DIGEST,
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    Document,
+    Manifest,
+    Pieces,
+    moment,
+    opened,
+    parse_manifest,
+)
 from storage.segments import BLOCK_BYTES
-from storage.trail import Actor, record_events
+from storage.trail import Actor
 from strongroom import durable
-from strongroom.contracts import DocumentOptions, DocumentReceipt
-from strongroom.errors import DocumentTooLarge, IntegrityError, InvalidRequest, QuotaExceeded
+from strongroom.contracts import DocumentOptions
+from strongroom.errors import DocumentTooLarge, IntegrityError, InvalidRequest
 
 Progress = Callable[[int, int], None]
 """Told after each document how many of how many are checked."""
@@ -42,22 +47,32 @@ class Brought:
     unchanged: int
     pins: int
     labels: int
-
-
-class _Refused(LeaseLost):
-    """A document cannot be stored: then nothing of the file is, and the disk does not say that it was."""
+    aliases: int = 0
 
 
 def import_file(
-    engine: Engine, path: Path, actor: Actor, name: str | None = None, progress: Progress = lambda _done, _total: None
+    engine: Engine,
+    path: Path,
+    actor: Actor,
+    name: str | None = None,
+    progress: Progress = lambda _done, _total: None,
+    *,
+    aliases: bool = False,
+    as_it_was: bool = False,
 ) -> Brought:
     """Store a library from an export file, under its own id or another one; durable on return, with one commit.
 
     Everything is checked before anything is written: names, sizes, digests. Revisions come in their order, at the time of the
     import. A version that is there gets what it has not as further revisions. Run twice, the second changes nothing.
 
+    ``aliases``: other names of the library come along, as far as they mean nothing here. ``as_it_was``: so they do, and
+    revisions keep the times at which they were stored; for a data folder of one's own in which nothing ever was. Times are what
+    the disk tells revisions, removals, renames and stores that never came to be from each other by: elsewhere, what is told
+    already could be taken for what is told of these.
+
     Raises:
-        InvalidRequest: the file is damaged, cut short, or no export; nothing was imported.
+        InvalidRequest: the file is damaged, cut short, or no export; or something is told in the folder already. Nothing was
+            imported.
         DataFolderError: a later release wrote it.
         InvalidIdentifier, InvalidDocument: an id or a document cannot be stored; nothing was imported.
         QuotaExceeded: a quota has no room for all of it; nothing was imported.
@@ -69,20 +84,35 @@ def import_file(
         for number, document in enumerate(manifest.documents, 1):
             _check(path, document, members, engine.options.limits.document_bytes)
             progress(number, len(manifest.documents))
-    counts: list[int] = []
+    if as_it_was:
+        _refuse_what_is_in_use(engine)
     by_content = {one.content_sha256: one for one in manifest.documents}
     incoming = [
         _incoming(path, by_content[one.content_sha256], members, _options(library_id, manifest, index))
         for index, one in enumerate(manifest.revisions)
     ]
+    if as_it_was:
+        told = zip(incoming, manifest.revisions, strict=True)
+        incoming = [replace(one, stored_at=moment(revision.stored_at)) for one, revision in told]
+    wanted = manifest.aliases if aliases or as_it_was else []
+    for alias in wanted:
+        check_identifier(alias.alias, "library id")
+    along = Along(engine, manifest, library_id, actor, wanted, as_it_was)
     try:
-        receipts = engine.store(incoming, partial(_record, engine, manifest, library_id, actor, counts))
-    except _Refused as refused:
+        receipts = engine.store(incoming, along.add)
+    except Refused as refused:
         raise _error_of(refused) from refused
     engine.tree.catch_up()
     stored = sum(one.status == "stored" for one in receipts)
     versions = len({one.version for one in manifest.revisions})
-    return Brought(library_id, versions, stored, len(receipts) - stored, *counts)
+    return Brought(library_id, versions, stored, len(receipts) - stored, *along.counts)
+
+
+def _refuse_what_is_in_use(engine: Engine) -> None:
+    with durable.os_errors("cannot read the journal"):
+        told = engine.folder.journal.exists() and engine.folder.journal.stat().st_size
+    if told or engine.versions():
+        raise InvalidRequest(f"{engine.folder.root} is in use: times cannot be kept there.", "Import into a new data folder.")
 
 
 _Members = Mapping[str, tuple[int, int]]
@@ -171,39 +201,6 @@ def _incoming(path: Path, document: Document, members: _Members, options: Docume
     return Incoming(f"{options.library_id} {options.version}", size, size, open_plain, options, document.content_sha256)
 
 
-def _record(
-    engine: Engine,
-    manifest: Manifest,
-    library_id: str,
-    actor: Actor,
-    counts: list[int],
-    connection: Connection,
-    receipts: Sequence[DocumentReceipt],
-) -> None:
-    """Add pins and labels in the commit of the documents; refuse all when one of them cannot be stored."""
-    for one in receipts:
-        if one.error is not None and one.error.code == QuotaExceeded.code:
-            raise QuotaExceeded(f"{one.error.message} Nothing was imported.", BY_HAND, one.error.context)
-        if one.error is not None:
-            raise _Refused(one.error.message, one.error.hint)
-    at = engine.archive.clock()
-    pinned = {one.version for one in list_pins(connection, library_id)}
-    labelled = {one.label for one in list_labels(connection, library_id)}
-    pins = [one for one in manifest.pins if one.version not in pinned]
-    labels = [one for one in manifest.labels if one.label not in {*labelled, LATEST}]  # nobody could read that one
-    events: list[Event] = [Pinned(library_id, one.version, at, actor.by, one.why) for one in pins]
-    events += [Labelled(library_id, check_identifier(one.label, "label"), one.version, at, actor.by, one.why) for one in labels]
-    stored = sum(one.status == "stored" for one in receipts)
-    if events or stored:
-        events.append(Imported(library_id, stored, at, actor.by, actor.why))
-        record_events(engine.folder.journal, connection, events)
-    for pin in pins:
-        put_pin(connection, PinRow(library_id, pin.version, at, actor.by, pin.why))
-    for label in labels:
-        put_label(connection, LabelRow(library_id, label.label, label.version, at, actor.by, label.why))
-    counts[:] = [len(pins), len(labels)]
-
-
-def _error_of(refused: _Refused) -> InvalidRequest:
+def _error_of(refused: Refused) -> InvalidRequest:
     message, hint = refused.args
     return InvalidRequest(f"{message} Nothing was imported.", hint)

@@ -1,4 +1,4 @@
-"""Export: a library is written into one file, with its revisions, pins and labels. Reads what is stored, and checks it."""
+"""Export: a library is written into one file, with revisions, pins, labels and aliases. Reads what is stored, and checks it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sqlalchemy import Connection
 from models.catalogue import find_place, list_versions, places_of
 from models.curation import find_held, list_labels, list_pins
 from models.mending import library_holders
-from models.names import real_name
+from models.names import list_aliases, real_name
 from models.rows import Place, StoredVersion
 from storage.codecs import REFERRING, encoder_of
 from storage.events import Exported
 from storage.index import VersionRecord
-from storage.portable import DIGEST, FORMAT, MANIFEST, Document, Manifest, Pieces, Revision, Said
+from storage.portable import DIGEST, FORMAT, MANIFEST, Alias, Document, Manifest, Pieces, Revision, Said
 from storage.read import is_whole, read_content, stored_blocks
 from storage.recorded import find_records
 from storage.trail import Actor, Archive, record_events
@@ -55,9 +55,9 @@ def export(
     *,
     bare: bool = False,
 ) -> Written:
-    """Write a library into one file: each revision that is stored, pins, labels. Whole and durable on return, or not there.
+    """Write a library into one file: stored revisions, pins, labels, aliases. Whole and durable on return, or not there.
 
-    With ``version`` only what there is of that one; ``bare``: no older revisions, pins and labels.
+    With ``version`` only what there is of that one; ``bare``: no older revisions, pins, labels and aliases.
 
     Each stored byte is verified before it is written. In constant memory, but for what refers to other contents (32 MiB each).
     A file of that name is replaced.
@@ -107,11 +107,13 @@ def _look(archive: Archive, name: str, version: str | None, *, bare: bool) -> tu
 def _said(connection: Connection, library_id: str, wanted: Collection[str]) -> dict[str, object]:
     pins = [one for one in list_pins(connection, library_id) if one.version in wanted]
     labels = [one for one in list_labels(connection, library_id) if one.version in wanted]
+    aliases = list_aliases(connection, library_id) if wanted else []
     held = find_held(connection, library_id)
     by_hand = held is not None and held.by_hand and held.version in wanted
     return {
         "pins": [Said(version=one.version, by=one.by, why=one.why) for one in pins],
         "labels": [Said(version=one.version, label=one.label, by=one.by, why=one.why) for one in labels],
+        "aliases": [Alias(alias=one.alias, at=one.at.isoformat(), by=one.by, why=one.why) for one in aliases],
         "latest": held.version if held is not None and by_hand else None,
     }
 

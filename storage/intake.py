@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, BinaryIO
 
 import orjson
@@ -29,7 +30,8 @@ class Incoming:
 
     ``open`` may be called more than once. ``sent_sha256`` is what the bytes as sent must hash to, when that is known.
     ``claimed_bytes`` is the plain size as far as it can be told beforehand: a packed document that unpacks to more than it
-    claims is streamed, so that what is held in memory at once can be counted beforehand.
+    claims is streamed, so that what is held in memory at once can be counted beforehand. ``stored_at``: when it was stored in
+    another folder, if this one is to remember it as of then; only where nothing else is told.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Incoming:
     open: Callable[[], BinaryIO]
     options: DocumentOptions = field(default_factory=DocumentOptions)
     sent_sha256: str | None = None
+    stored_at: datetime | None = None
 
 
 def incoming(

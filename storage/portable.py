@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -43,7 +44,7 @@ class Document(_Told):
 
 
 class Revision(_Told):
-    """One revision of a version, in the order in which they were stored. ``stored_at`` is told, and not taken over."""
+    """One revision of a version, in the order in which they were stored. ``stored_at`` is kept in a new folder alone."""
 
     version: Text
     content_sha256: Sha256
@@ -62,6 +63,20 @@ class Said(_Told):
     why: Text = ""
 
 
+class Alias(_Told):
+    """Another name of the library. Releases that do not know of it leave it out."""
+
+    alias: Text
+    at: Text
+    by: Text = ""
+    why: Text = ""
+
+    @property
+    def given_at(self) -> datetime:
+        """When it was given."""
+        return moment(self.at)
+
+
 class Manifest(_Told):
     """What the file holds."""
 
@@ -72,6 +87,7 @@ class Manifest(_Told):
     documents: list[Document]
     pins: list[Said] = Field(default_factory=list)
     labels: list[Said] = Field(default_factory=list)
+    aliases: list[Alias] = Field(default_factory=list)
     latest: Text | None = None
     """The version that ``latest`` means by hand."""
 
@@ -98,6 +114,21 @@ def parse_manifest(data: bytes, digest: str) -> Manifest:
     if not whole or not manifest.revisions or not {one.version for one in said} <= versions:
         raise InvalidRequest("The manifest names what it does not hold.", AGAIN)
     return manifest
+
+
+def moment(told: str) -> datetime:
+    """Return a time as the file tells it.
+
+    Raises:
+        InvalidRequest: it is none, or nobody knows of which zone.
+    """
+    try:
+        at = datetime.fromisoformat(told)
+    except ValueError as error:
+        raise InvalidRequest(f"{told[:40]!r} is no time.", AGAIN) from error
+    if at.tzinfo is None:
+        raise InvalidRequest(f"{told[:40]!r} is a time of no zone.", AGAIN)
+    return at.astimezone(UTC)
 
 
 AGAIN = "Copy the file again, or export the library anew. Nothing was imported."

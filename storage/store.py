@@ -192,7 +192,7 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 def _begin(documents: Sequence[Incoming]) -> list[Outcome]:
     now = datetime.now(UTC)
-    return [Outcome(one, now + index * _TICK) for index, one in enumerate(documents)]
+    return [Outcome(one, one.stored_at or now + index * _TICK) for index, one in enumerate(documents)]
 
 
 def _last_changes(connection: Connection, file_paths: Set[str]) -> dict[str, datetime]:

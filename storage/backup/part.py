@@ -39,7 +39,7 @@ from strongroom.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class RestorePart:
-    """Restores a library of a backup, or one ``version`` of it, with its revisions, pins and labels."""
+    """Restores a library of a backup, or one ``version`` of it, with its revisions, pins, labels and aliases."""
 
     repository: Repository
     manifest: Manifest
@@ -93,7 +93,7 @@ class RestorePart:
         new = stage / "new"
         file, size = self.unpacked(stage / "then", actor, now)
         with Engine(new).create() as engine:
-            import_file(engine, file, actor)
+            import_file(engine, file, actor, as_it_was=True)
         return new, size
 
     def unpacked(self, then: Path, actor: Actor, now: datetime, *, bare: bool = False) -> tuple[Path, int]:

@@ -21,7 +21,8 @@ from storage.bring_in import Brought, import_file
 from storage.compress import Compress
 from storage.engine import Engine
 from storage.export import Written, export
-from storage.names import rename
+from storage.names import alias, rename
+from storage.portable import Manifest
 from storage.rollback import rollback
 from storage.trail import Actor
 from storage.versions import label, pin
@@ -70,7 +71,7 @@ def test_what_goes_in_comes_out_elsewhere_with_revisions_pins_and_labels(filled:
     assert (written.versions, written.revisions, written.documents) == (5, 6, 6)
     assert written.sha256 == hashlib.sha256(written.path.read_bytes()).hexdigest()
     done = import_file(other, written.path, ADA)
-    assert done == Brought(LIBRARY, 5, 6, 0, 1, 1)
+    assert done == Brought(LIBRARY, 5, 6, 0, 1, 1, 0)
     assert contents(other) == contents(filled)
     one = other.find(LIBRARY, "2.0")
     assert (one.source, dict(one.details), one.order_key) == ("https://there", {"a": [1]}, filled.find(LIBRARY, "2.0").order_key)
@@ -101,6 +102,42 @@ def test_it_may_come_under_another_name_and_an_alias_is_followed(filled: Engine,
     assert export(filled.archive, LIBRARY, tmp_path / "b.tar", ADA).library_id == "/moved"
     assert import_file(filled, tmp_path / "b.tar", ADA, LIBRARY) == Brought("/moved", 5, 0, 6, 0, 0)
     check_promises(filled)
+
+
+def test_aliases_come_along_where_they_are_asked_for_and_mean_nothing_yet(
+    engine: Engine, small: Path, other: Engine, tmp_path: Path
+) -> None:
+    for name in ("/free", "/library", "/alias", "/mine"):
+        alias(engine.archive, name, LIBRARY, ADA)
+    export(engine.archive, LIBRARY, small, ADA)
+    other.store([document("/library", "1.0", body(n=7)), document("/mine", "1.0", body(n=8))])
+    alias(other.archive, "/alias", "/library", ADA)
+    assert import_file(other, small, ADA).aliases == 0
+    assert other.real_name("/free") == "/free", "what a name means is not a stranger's to say"
+    before = tables(other)
+    for hostile in ("../x", "", "a\nb"):
+        told = repacked(small, in_manifest(lambda told, name=hostile: told["aliases"][0].update(alias=name)))  # type: ignore[misc]
+        with pytest.raises(StorageError):
+            import_file(other, told, ADA, aliases=True)
+        assert tables(other) == before
+        export(engine.archive, LIBRARY, small, ADA)
+    assert import_file(other, small, ADA, "/mine", aliases=True).aliases == 1
+    meant = {name: other.real_name(name) for name in ("/free", "/library", "/alias", "/mine")}
+    assert meant == {"/free": "/mine", "/library": "/library", "/alias": "/library", "/mine": "/mine"}
+    assert import_file(other, small, ADA, "/mine", aliases=True).aliases == 0
+    assert other.read("/free", "1.0") == body(n=2)
+    before = tables(other)
+    rebuilt(other)
+    other.open()
+    assert tables(other) == before
+
+
+def test_a_release_that_knows_of_no_aliases_reads_the_file_and_one_of_before_has_none(small: Path) -> None:
+    """What such a release does: it takes the fields that it knows, and says nothing of the others."""
+    with tarfile.open(small) as tar:
+        told = json.loads(tar.extractfile("manifest.json").read())  # type: ignore[union-attr]  # it is there
+    assert "aliases" not in told, "where there are none, nothing is told"
+    assert "a later field" not in Manifest.model_validate({**told, "a later field": [1]}).model_dump()
 
 
 def test_a_damaged_library_is_not_exported_and_the_old_file_stays(filled: Engine, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def export_library(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a library into one file: its versions with their revisions, pins and labels. Every byte is verified before.
+    """Write a library into one file: its versions with their revisions, pins, labels and aliases. Every byte is verified before.
 
     The file is a plain tar that any tool reads; `strongroom import` stores it elsewhere.
 
@@ -62,6 +62,7 @@ def export_library(
 def import_library(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `strongroom export` wrote.")],
     name: Annotated[str | None, typer.Option("--as", metavar="LIBRARY", help="Store it under this id.")] = None,
+    aliases: Annotated[bool, typer.Option("--aliases", help="Its other names come along, if they mean nothing here.")] = False,
     why: Why = "",
     data: Data = None,
     as_json: AsJson = False,
@@ -70,14 +71,15 @@ def import_library(
 
     Versions that are there get what they lack as further revisions; run twice, the second changes nothing.
 
-    JSON: an object with `library_id`, `versions`, `stored` and `unchanged` (revisions), `pins`, `labels` (those added).
+    JSON: an object with `library_id`, `versions`, `stored` and `unchanged` (revisions), `pins`, `labels` and
+    `aliases` (those added).
 
     Exit codes: 0 it is stored, 1 nothing was imported.
     """
     from storage.bring_in import import_file  # noqa: PLC0415 - see output.engine_on
 
     with reported(as_json=as_json), engine_on(data) as engine, progress_bar("checking", shown=not as_json) as tick:
-        done = import_file(engine, file, actor(why), name, tick)
+        done = import_file(engine, file, actor(why), name, tick, aliases=aliases)
     if as_json:
         print_json(asdict(done))
         return

@@ -13,17 +13,24 @@ import pytest
 
 from models.catalogue import list_versions
 from models.curation import list_pins
+from models.names import AliasRow, list_aliases
 from storage.backup.lists import read_lists
 from storage.backup.manifest import find_manifest
 from storage.backup.part import RestorePart
 from storage.backup.repository import Repository, pack_path
 from storage.backup.restore import Restore, Restored
+from storage.bring_in import import_file
 from storage.compress import Compress
 from storage.engine import Engine
+from storage.export import export
+from storage.layout import DataFolder
+from storage.names import alias
 from storage.read import read_content
+from storage.rebuild import rebuild
 from storage.trail import Actor
 from storage.versions import pin
-from strongroom.errors import BackupDamaged, DataFolderError, NotFound, StorageError
+from strongroom.errors import BackupDamaged, DataFolderError, InvalidRequest, NotFound, StorageError
+from tests.storage.test_rebuild import lose
 from tests.support.alike import store_versions
 from tests.support.archive import body, check_promises, document
 from tests.support.backups import NOW, back_up
@@ -41,6 +48,7 @@ def taken(engine: Engine, repository: Repository) -> Engine:
     engine.store([document("/a", "1.0", body(n=3)), document("/a", "2.0", body(n=2))])
     engine.store([document("/c", "1.0", body(n=9))])
     pin(engine.archive, "/a", "1.0", ME)
+    alias(engine.archive, "/first/name", "/a", ME)
     back_up(engine, repository)
     return engine
 
@@ -67,7 +75,34 @@ def test_a_library_comes_back_with_its_revisions_and_pins_alone(taken: Engine, r
     assert told(scratch / "to") == A
     with Engine(scratch / "to").open() as back, back.database.read() as connection:
         assert [(one.version, one.by) for one in list_pins(connection, "/a")] == [("1.0", ME.by)]
+        assert back.read("/first/name", "2.0") == body(n=2)
     assert sorted(path.name for path in (scratch / "to").glob(".*")) == []
+
+
+def as_it_was(engine: Engine) -> tuple[list[tuple[str, int, datetime]], list[AliasRow]]:
+    with engine.database.read() as connection:
+        times = [(one.version, one.revision, one.created_at) for one in list_versions(connection, "/a", history=True)]
+        return sorted(times), list_aliases(connection, "/a")
+
+
+def test_times_and_aliases_are_as_they_were_also_when_the_catalogue_is_made_anew(
+    taken: Engine, repository: Repository, scratch: Path
+) -> None:
+    to, before = scratch / "to", as_it_was(taken)
+    assert [one.alias for one in before[1]] == ["/first/name"]
+    part(repository, to, "/a")
+    with Engine(to).open() as back:
+        assert as_it_was(back) == before
+        back.store([document("/first/name", "3.0", body(n=4))])
+        after = as_it_was(back)
+        assert [version for version, _, _ in after[0]] == ["1.0", "1.0", "2.0", "3.0"]
+        url = back.database.url
+    lose(to)
+    assert rebuild(DataFolder(to), url, NOW).findings == ()
+    with Engine(to).open() as back:
+        assert as_it_was(back) == after
+        with pytest.raises(InvalidRequest, match="is in use"):
+            import_file(back, export(taken.archive, "/a", scratch / "a.tar", ME).path, ME, as_it_was=True)
 
 
 def test_a_version_comes_back_alone(taken: Engine, repository: Repository, scratch: Path) -> None:

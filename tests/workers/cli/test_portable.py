@@ -25,7 +25,8 @@ def test_a_library_goes_out_and_comes_in_elsewhere(data: Path, fresh_folder: Pat
     assert (told["library_id"], told["file"], told["revisions"]) == ("/a/b", file, 1)
     assert "1 version in" in run(data, "export", "/a/b", "-o", file).stdout
     done = json.loads(run(other, "import", file, "--as", "/c/d", "--json").stdout)
-    assert done == {"library_id": "/c/d", "versions": 1, "stored": 1, "unchanged": 0, "pins": 0, "labels": 0}
+    counts = {"versions": 1, "stored": 1, "unchanged": 0, "pins": 0, "labels": 0, "aliases": 0}
+    assert done == {"library_id": "/c/d", **counts}
     assert "0 revisions stored, 1 there already" in run(other, "import", file, "--as", "/c/d").stdout
 
 
