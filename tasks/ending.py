@@ -19,6 +19,7 @@ from strongroom.inbox import write_receipt
 from strongroom.result import Problem
 from tasks.accepted import SUFFIX, Accepted
 from tasks.admission import LOOK_AGAIN
+from tasks.plain import plain
 from tasks.retry import delay_before
 from tasks.services import Services
 
@@ -58,7 +59,7 @@ def _subject(receipts: Sequence[DocumentReceipt]) -> str:
     if len(receipts) != 1:
         return f"{len(receipts)} documents"
     one = receipts[0]
-    return f"{one.library_id} {one.version}" if one.library_id else one.name
+    return plain(f"{one.library_id} {one.version}" if one.library_id else one.name)
 
 
 def hand_back(services: Services, accepted: Accepted, receipts: Callable[[], Sequence[DocumentReceipt]], *, failed: bool) -> None:

@@ -20,6 +20,7 @@ from strongroom.routes import PRIORITIES, Priority
 from tasks.accepted import claim
 from tasks.ending import fail, try_again, worn_out
 from tasks.messages import job_id_of, refuse_message
+from tasks.plain import plain
 from tasks.progress import Show, reported
 from tasks.retry import in_process
 from tasks.services import QUEUES, Services
@@ -104,8 +105,8 @@ def run_job(
 def _job(kind: Kind[M], message: M, fields: Mapping[str, Any], message_id: str) -> NewJob:
     job_id = job_id_of(message.request_id, message_id)
     priority: Priority = getattr(message, "priority", "normal")
-    payload = json.dumps({**fields, "request_id": job_id})
-    return NewJob(job_id, kind.name, payload, kind.subject(message), queue=QUEUES[kind.name], priority=PRIORITIES[priority])
+    payload, subject = json.dumps({**fields, "request_id": job_id}), plain(kind.subject(message))
+    return NewJob(job_id, kind.name, payload, subject, queue=QUEUES[kind.name], priority=PRIORITIES[priority])
 
 
 def _run(kind: Kind[M], services: Services, row: JobRow, message: M, show: Show) -> None:

@@ -28,6 +28,7 @@ from strongroom.contracts import ErrorInfo
 from strongroom.errors import InvalidMessage, MessageTooNew
 from strongroom.result import Problem
 from tasks.messages import job_id_of
+from tasks.plain import plain
 from tasks.services import Services
 
 UNREAD = ".unread"
@@ -36,6 +37,8 @@ OURS = "strongroom."
 """How the names of our tasks begin, those of newer releases too."""
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _AT_ONCE = 100
+_TOLD = 300
+"""Characters: what is said of a message is no novel."""
 _KEPT = "The message is kept as it came, in inbox/failed."
 
 
@@ -69,7 +72,7 @@ class RawMessage:
 
 def unreadable(reason: str) -> InvalidMessage:
     """Return what is said of a message that cannot be decoded, or is not of the form of a task's message."""
-    return InvalidMessage(_plain(reason), f"{InvalidMessage.default_hint} {_KEPT}")
+    return InvalidMessage(plain(reason, _TOLD), f"{InvalidMessage.default_hint} {_KEPT}")
 
 
 def unknown_task(task: str) -> InvalidMessage:
@@ -77,12 +80,7 @@ def unknown_task(task: str) -> InvalidMessage:
     if not task.startswith(OURS):
         return unreadable(f"There is no task {task!r} here.")
     hint = f"If a newer release has it, upgrade the workers and send the message again: no worker takes it up by itself. {_KEPT}"
-    return MessageTooNew(_plain(f"This release has no task {task!r}."), hint)
-
-
-def _plain(text: str) -> str:
-    """Return what every database can hold of a text that others made: no lone surrogate, no NUL, no novel."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:300])
+    return MessageTooNew(plain(f"This release has no task {task!r}.", _TOLD), hint)
 
 
 def keep_unreadable(failed: Path, raw: RawMessage, error: InvalidMessage) -> Path:
@@ -185,7 +183,7 @@ def _record(services: Services, job_id: str, said: Mapping[str, Any]) -> str:
     now = datetime.now(UTC)
     with services.database.write("ledger") as connection:
         for name in (job_id, other_id(job_id, str(said.get("delivery_tag", "")))):
-            job = NewJob(name, kind if _KIND.fullmatch(kind) else "message", f"{name}{MESSAGE}", _plain(task))
+            job = NewJob(name, kind if _KIND.fullmatch(kind) else "message", f"{name}{MESSAGE}", plain(task, _TOLD))
             if record_failed(connection, job, error, now).payload == job.payload:
                 break
     return name

@@ -18,6 +18,7 @@ from strongroom.errors import StorageError
 from strongroom.inbox import InboxFile
 from strongroom.routes import PRIORITIES, store_queue
 from tasks.accepted import JOB_FILE, JOB_ID, SUFFIX
+from tasks.plain import plain
 
 LOOKED_AT = 2000
 """How many names of the inbox a look takes that must be quick."""
@@ -65,7 +66,7 @@ def opened(inbox: Path, row: JobRow) -> JobRow:
         names = ", ".join(one.name or "a document" for one in documents)
         return replace(
             row,
-            subject=names if len(documents) <= _NAMED else f"{len(documents)} documents",
+            subject=plain(names) if len(documents) <= _NAMED else f"{len(documents)} documents",
             priority=PRIORITIES[file.manifest.priority],
             queue=store_queue(max((one.length for one in documents), default=0)),
         )

@@ -10,8 +10,11 @@ import pytest
 
 from models.due import running_jobs
 from models.leases import take_leases
-from models.ledger import NewJob
+from models.ledger import NewJob, park_job
+from models.listing import count_active
 from storage.engine import Engine, Options
+from tasks.jobs import run_job
+from tasks.verify import VERIFY
 from tests.support.catalogue import START
 from tests.support.desk import Desk, document, observed
 from tests.support.postgresql import empty_postgresql
@@ -116,3 +119,20 @@ def _gone(desk: Desk) -> dict[str, str]:
     with desk.engine.database.read() as connection:
         rows = running_jobs(connection)
     return dict(desk.watch.gone(rows))
+
+
+def test_what_postgresql_cannot_hold_is_written_out_in_the_row(open_desk: Callable[[], Desk]) -> None:
+    """A message that could not be recorded would come again for ever, and a store that failed would be tried again."""
+    desk = open_desk()
+    run_job(VERIFY, desk.services, {"library_id": "/a\0b"}, "verify-0001")
+    desk.stage(JOB, b"no", names=["a\0b.json"])
+    rows = [desk.job("verify-0001"), desk.run(JOB)]
+    assert [(row.state, row.subject) for row in rows] == [("failed", "/a\\x00b"), ("failed", "a\\x00b.json")]
+
+
+def test_an_error_that_holds_a_nul_keeps_nobody_from_counting_what_is_parked(open_desk: Callable[[], Desk]) -> None:
+    desk = open_desk()
+    with desk.engine.database.write() as connection:
+        for name, code in (("newer", "message_too_new"), ("full", "disk_full")):
+            park_job(connection, NewJob(name, "store"), {"code": code, "message": "a\0b"}, START, START)
+        assert count_active(connection) == 1
