@@ -175,9 +175,10 @@ class _Round:
 def _lacks(damaged: Mapping[str, str], lacking: Lacking) -> BackupError:
     names, versions = sorted(damaged)[:_TOLD], lacking.versions[:_TOLD]
     more = len(lacking.versions) - len(versions)
-    hurt = f" They hold {', '.join(versions)}{f', and {more} more' if more else ''}." if versions else ""
-    said = f"{len(damaged)} segments cannot be backed up whole: {'; '.join(damaged[name] for name in names)}{hurt}"
-    hint = "`strongroom verify --all --repair` says what can be done. Backups that there are stay as they are."
+    hurt = f" Hurt: {', '.join(versions)}{f', and {more} more' if more else ''}." if versions else ""
+    count = f"{len(damaged)} segment{'' if len(damaged) == 1 else 's'}"
+    said = f"{count} cannot be backed up whole: {'; '.join(damaged[name] for name in names)}{hurt}"
+    hint = "Store again what is hurt, or give it up: `strongroom erase`. Backups that there are stay as they are."
     return BackupError(said, hint, {"segments": names, "versions": list(versions)})
 
 

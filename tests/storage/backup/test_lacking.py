@@ -55,7 +55,7 @@ HURT = ("damaged", "/a 1.0 (revision 1)")
 
 
 def test_it_says_what_it_lacks_claims_nothing_and_is_one_finding(spoiled: Engine, repository: Repository) -> None:
-    with pytest.raises(BackupError, match=r"They hold /a 1\.0 \(revision 1\)\.") as said:
+    with pytest.raises(BackupError, match=r"1 segment cannot .* Hurt: /a 1\.0 \(revision 1\)\.") as said:
         back_up(spoiled, repository)
     path = segment(spoiled, "/a")
     assert said.value.context == {"segments": [path.name], "versions": [HURT[1]]}
