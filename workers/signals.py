@@ -22,10 +22,7 @@ class Signals:
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        self._wake, self._woken = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(self._woken, False)
-        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        self._wake, self._woken = wake_pipe()
         for number in _STOP:
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) asks to stay
                 self._before[number] = signal.signal(number, self._count)
@@ -46,6 +43,20 @@ class Signals:
 
     def _count(self, _number: int, _frame: FrameType | None) -> None:
         self.stops += 1
+
+
+def wake_pipe() -> tuple[int, int]:
+    """Return a pipe's ends: the first can be read once a signal has come to this process, for whoever waits for descriptors.
+
+    Raises:
+        ValueError: this is not the main thread.
+    """
+    signal.set_wakeup_fd(-1)
+    wake, woken = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    return wake, woken
 
 
 def default_signals() -> None:

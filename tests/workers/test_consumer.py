@@ -6,6 +6,8 @@ import base64
 import errno
 import json
 import pickle
+import select
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from kombu.asynchronous.hub import Hub
 from kombu.asynchronous.timer import Timer
 
 from config.settings import Settings
@@ -231,3 +234,21 @@ def test_events_are_sent_again_after_a_connection_took_the_timers_along(
     set_clock(EVENTS_TOGETHER_S + 0.001)
     desk.consumer.on_send_event_buffered()
     assert len(desk.timer.queue) == 1
+
+
+def test_a_signal_turns_the_loop_at_once(desk: Desk) -> None:
+    """Celery learns of it in its loop: without this each stop of a worker waits for the next message or timer."""
+    hub, before = Hub(), signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        for _ in range(2):  # again with each new connection
+            desk.consumer.register_with_event_loop(hub)
+        (descriptor,) = hub.readers
+        assert not select.select([descriptor], [], [], 0)[0]
+        signal.raise_signal(signal.SIGUSR1)
+        assert select.select([descriptor], [], [], 0)[0], "the loop waits no longer"
+        next(hub.create_loop())
+        assert not select.select([descriptor], [], [], 0)[0], "and does not turn for ever"
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGUSR1, before)
+        hub.close()
