@@ -57,6 +57,11 @@ class DataFolder:
         return self.metadata / "journal"
 
     @property
+    def restores(self) -> Path:
+        """What restores in place have changed: what undoes them."""
+        return self.metadata / "restores"
+
+    @property
     def inbox(self) -> Path:
         """Accepted jobs."""
         return self.root / "inbox"

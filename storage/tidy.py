@@ -44,6 +44,7 @@ def tidy(folder: DataFolder, now: datetime) -> Tidied:
     """
     left = (path for path in _older(folder.tmp, now - ABANDONED) if path.suffix != SCRATCH)  # a long restore writes deep below
     unfinished = [*_older(folder.inbox, now - ABANDONED, ".part"), *left]
+    unfinished += _older(folder.restores, now - ABANDONED, ".part")
     unfinished += _older(folder.run / CAGES, now - ABANDONED)
     receipts = list(_older(folder.inbox / RECEIPTS, now - UNCLAIMED))
     used = [*_older(folder.inbox / DONE, now - USED), *_older(folder.trash, now - USED, ".replaced")]

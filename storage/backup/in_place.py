@@ -158,7 +158,7 @@ def _change(then: StoredVersion, now: StoredVersion | None) -> Change:
 
 
 def _path(folder: DataFolder, restore_id: str) -> Path:
-    return folder.metadata / "restores" / f"{restore_id}.json"
+    return folder.restores / f"{restore_id}.json"
 
 
 def _note(folder: DataFolder, restore_id: str, planned: InPlace) -> None:
@@ -175,7 +175,7 @@ def _note(folder: DataFolder, restore_id: str, planned: InPlace) -> None:
 
 
 def _noted(folder: DataFolder, restore_id: str) -> InPlace:
-    known = [path.stem for path in (folder.metadata / "restores").glob("*.json")]
+    known = [path.stem for path in folder.restores.glob("*.json")]
     if restore_id not in known:
         hint = f"Those that there were: {', '.join(sorted(known)) or 'none'}."
         raise NotFound(f"There was no restore in place {restore_id!r}.", hint)

@@ -88,7 +88,7 @@ def scrub_trash(folder: DataFolder, gone: Gone) -> None:
 def scrub_strays(folder: DataFolder, gone: Gone) -> None:
     """Delete what holds it in quarantine, ``tmp/`` and the receipts, notes of restores, and catalogues of before a rebuild."""
     places = [folder.quarantine, folder.tmp, folder.trash, folder.inbox / RECEIPTS, folder.inbox / DONE]
-    places.append(folder.metadata / "restores")
+    places.append(folder.restores)
     for place in places:
         for path in list(place.iterdir()) if place.is_dir() else ():
             if path.is_file() and not path.is_symlink() and holds(path, gone):

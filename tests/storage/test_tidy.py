@@ -32,11 +32,12 @@ def test_only_what_a_dead_writer_left_is_removed(tmp_path: Path) -> None:
     with Engine(tmp_path / "data").create() as engine:
         folder = engine.folder
         old = [_touch(folder.inbox / "a.part"), _touch(folder.tmp / "b.segment"), _touch(folder.tmp / "c.generation" / "file")]
+        old.append(_touch(folder.metadata / "restores" / "f.part"))
         accepted, fresh = _touch(folder.inbox / "d.inbox"), _touch(folder.inbox / "e.part")
-        for path in (old[0], old[1], old[2].parent, accepted):
+        for path in (old[0], old[1], old[2].parent, old[3], accepted):
             _age(path, ABANDONED)
         done = tidy(folder, datetime.now(UTC))
-    assert done.unfinished == 3
+    assert done.unfinished == 4
     assert not any(path.exists() for path in old)
     assert accepted.exists(), "an accepted job is never swept, however old"
     assert fresh.exists()
