@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from celery import Celery, current_app, signals
 
 from config.settings import Settings
@@ -29,16 +27,9 @@ def _follow_the_worker(app: Celery, services: ProcessServices) -> None:
         if current_app == app:
             services.begin_process()
 
-    def end_process(exitcode: int, **_: object) -> None:
-        # The pool's library would sleep for a second now, so that its parent may read that this process ends. The parent waits
-        # for the end itself where the pool is closed: each `strongroom down` waited for that second.
-        if current_app == app and exitcode == os.EX_OK:
-            os._exit(exitcode)
-
     def leave(**_: object) -> None:
         if current_app == app:
             services.leave()
 
     signals.worker_process_init.connect(begin_process, weak=False)
-    signals.worker_process_shutdown.connect(end_process, weak=False)
     signals.worker_shutting_down.connect(leave, weak=False)
