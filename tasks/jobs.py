@@ -23,7 +23,8 @@ from tasks.messages import job_id_of, refuse_message
 from tasks.plain import plain
 from tasks.progress import Show, reported
 from tasks.retry import in_process
-from tasks.services import QUEUES, Services
+from tasks.routes import QUEUES
+from tasks.services import Services
 
 log = structlog.get_logger()
 

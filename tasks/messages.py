@@ -20,7 +20,8 @@ from strongroom.routes import PRIORITIES, store_queue
 from tasks.accepted import JOB_ID, SUFFIX
 from tasks.ending import NEWER_WORKER, keep, tell
 from tasks.retry import in_process
-from tasks.services import QUEUES, Services
+from tasks.routes import QUEUES
+from tasks.services import Services
 
 _OPTIONS = frozenset(DocumentOptions.model_fields)
 _INLINE = frozenset(InlineDocument.model_fields)

@@ -31,7 +31,8 @@ from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
 from strongroom.errors import BrokerUnavailable, StorageError
 from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, store_queue
 from tasks.accepted import JOB_FILE, SUFFIX
-from tasks.services import QUEUES, TASKS, Services
+from tasks.routes import QUEUES, TASKS
+from tasks.services import Services
 from tasks.unreadable import record_unreadable
 from tasks.watch import Watch
 

@@ -25,8 +25,9 @@ from tasks.drill import DRILL
 from tasks.jobs import Kind, run_job
 from tasks.prune import PRUNE
 from tasks.reconcile import send_waiting
+from tasks.routes import TASKS, TIDY_TASK, TREE_TASK
 from tasks.scrub import SCRUB
-from tasks.services import TASKS, TIDY_TASK, TREE_TASK, Services
+from tasks.services import Services
 from tasks.space import watch_space
 from tasks.store import run_store
 from tasks.verify import VERIFY

@@ -6,46 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from models.database import Database
 from storage.backup.place import Place
 from storage.engine import Engine
 from strongroom.errors import BrokerUnavailable
-from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, VERIFY_TASK
 from tasks.owner import Presence, this_process
-
-TREE_TASK = "strongroom.tree"
-TIDY_TASK = "strongroom.tidy"
-PRUNE_TASK = "strongroom.prune"
-CLEANUP_TASK = "strongroom.cleanup"
-SWEEP_TASK = "strongroom.sweep"
-COMPRESS_TASK = "strongroom.compress"
-SCRUB_TASK = "strongroom.scrub"
-BACKUP_TASK = "strongroom.backup"
-BACKUP_VERIFY_TASK = "strongroom.backup_verify"
-BACKUP_PRUNE_TASK = "strongroom.backup_prune"
-DRILL_TASK = "strongroom.drill"
-"""The tasks that nobody outside sends."""
-
-TASKS = MappingProxyType(
-    {
-        "store": STORE_TASK,
-        "verify": VERIFY_TASK,
-        "prune": PRUNE_TASK,
-        "cleanup": CLEANUP_TASK,
-        "sweep": SWEEP_TASK,
-        "scrub": SCRUB_TASK,
-        "compress": COMPRESS_TASK,
-        "backup": BACKUP_TASK,
-        "backup_verify": BACKUP_VERIFY_TASK,
-        "backup_prune": BACKUP_PRUNE_TASK,
-        "drill": DRILL_TASK,
-    }
-)
-QUEUES = MappingProxyType({kind: SHORT_QUEUE if kind == "store" else LONG_QUEUE for kind in TASKS})
-"""Which task does the jobs of a kind, and which queue they go to when nothing else is known of them."""
 
 
 class Broker(Protocol):

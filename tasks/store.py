@@ -28,7 +28,8 @@ from tasks.ending import bring_back, end_stored, fail, hand_back, postpone, try_
 from tasks.finish import finish_ended, was_taken_along
 from tasks.messages import accept_message, refuse_message
 from tasks.retry import in_process
-from tasks.services import TREE_TASK, Services
+from tasks.routes import TREE_TASK
+from tasks.services import Services
 from tasks.suspects import store_one_by_one
 from tasks.turns import leave_room
 

@@ -12,7 +12,7 @@ from models.interventions import DISCARDED, can_begin_anew
 from models.ledger import JobRow
 from strongroom.contracts import StoreMessage, VerifyMessage, parse_message
 from strongroom.errors import InvalidMessage, InvalidRequest, NotFound, PayloadMissing, StorageError
-from tasks.services import TASKS
+from tasks.routes import TASKS
 from tasks.unreadable import MESSAGE
 from workers import kept
 

@@ -13,7 +13,7 @@ from models.database import Database
 from models.listing import states_of
 from tasks.messages import job_id_of
 from tasks.probe import PROBE_TASK
-from tasks.services import TIDY_TASK, TREE_TASK
+from tasks.routes import TIDY_TASK, TREE_TASK
 from workers.broker import each_message
 
 LOOKED_AT = 5_000

@@ -27,8 +27,8 @@ from tasks.cleanup import CleanupMessage, SweepMessage
 from tasks.compress import CompressMessage
 from tasks.drill import DrillMessage
 from tasks.prune import PruneMessage
+from tasks.routes import BACKUP_PRUNE_TASK, BACKUP_TASK, CLEANUP_TASK, COMPRESS_TASK, DRILL_TASK, PRUNE_TASK, SWEEP_TASK
 from tasks.scrub import ScrubMessage
-from tasks.services import BACKUP_PRUNE_TASK, BACKUP_TASK, CLEANUP_TASK, COMPRESS_TASK, DRILL_TASK, PRUNE_TASK, SWEEP_TASK
 from tests.support.processes import await_that
 from workers.liveness import has_given_sign
 from workers.metrics import schedules

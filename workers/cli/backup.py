@@ -108,7 +108,7 @@ def _create_here(engine: Engine, settings: Settings, *, full: bool, begin_anew: 
 def _plan(kind: str, arguments: dict[str, Any]) -> Any:  # models.schedule.Plan, which is imported late
     from models.schedule import Plan  # noqa: PLC0415 - see output.engine_on
     from strongroom.routes import LONG_QUEUE  # noqa: PLC0415 - the same
-    from tasks.services import TASKS  # noqa: PLC0415 - the same
+    from tasks.routes import TASKS  # noqa: PLC0415 - the same
 
     return Plan(kind.replace("_", "-"), kind, TASKS[kind], LONG_QUEUE, arguments, None)
 

@@ -95,7 +95,7 @@ def _drill_here(engine: Engine, settings: Settings, *, shown: bool) -> dict[str,
 def _plan(settings: Settings) -> Any:  # models.schedule.Plan, which is imported late
     from models.schedule import Plan  # noqa: PLC0415 - see output.engine_on
     from strongroom.routes import LONG_QUEUE  # noqa: PLC0415 - the same
-    from tasks.services import DRILL_TASK  # noqa: PLC0415 - the same
+    from tasks.routes import DRILL_TASK  # noqa: PLC0415 - the same
 
     return Plan("drill", "drill", DRILL_TASK, LONG_QUEUE, {"max_age_hours": settings.backup_max_age_hours}, None)
 

@@ -94,7 +94,7 @@ def _queued(engine: Engine, settings: Settings, library: str | None, timeout_s: 
     """
     from models.schedule import Plan  # noqa: PLC0415 - see output.engine_on
     from strongroom.routes import LONG_QUEUE  # noqa: PLC0415 - the same
-    from tasks.services import COMPRESS_TASK  # noqa: PLC0415 - the same
+    from tasks.routes import COMPRESS_TASK  # noqa: PLC0415 - the same
 
     if library is not None:
         engine.find(library)
