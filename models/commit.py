@@ -135,14 +135,17 @@ def _show_again(connection: Connection, contents: Iterable[str]) -> None:
 
 
 def add_segment(connection: Connection, new: NewSegment, now: datetime) -> None:
-    """Add a segment, or what is missing of it: two stores of the same documents write the same segment, byte for byte."""
+    """Add a segment, or what is missing of it: two stores of the same documents write the same segment, byte for byte.
+
+    It came ``now`` if its index does not tell when.
+    """
     condemned = connection.scalar(select(_SEGMENT.c.condemned).where(_SEGMENT.c.segment_sha256 == new.segment_sha256))
     if condemned:
         raise Outdated
     there = set()
     if condemned is None:
         row = {"segment_sha256": new.segment_sha256, "size_bytes": new.size_bytes, "object_count": len(new.places)}
-        connection.execute(insert(_SEGMENT), {**row, "created_at": now, "condemned": False})
+        connection.execute(insert(_SEGMENT), {**row, "created_at": new.written_at or now, "condemned": False})
     else:
         there = {place.content_sha256 for place in list_places(connection, new.segment_sha256)}
     note_change(connection, [new.segment_sha256], "added" if condemned is None else "changed", now)

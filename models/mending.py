@@ -73,6 +73,11 @@ def is_known(connection: Connection, segment_sha256: str) -> bool:
     return connection.scalar(query) is not None
 
 
+def came(connection: Connection, segment_sha256: str) -> datetime | None:
+    """Return when a segment came, if the catalogue knows it."""
+    return connection.scalar(select(_SEGMENT.c.created_at).where(_SEGMENT.c.segment_sha256 == segment_sha256))
+
+
 def is_pinned(connection: Connection, segment_sha256: str) -> bool:
     """Whether something needs a segment's bytes though no row may name them."""
     return bool(connection.scalar(select(_SEGMENT.c.pins).where(_SEGMENT.c.segment_sha256 == segment_sha256)))

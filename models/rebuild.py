@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ MADE_ANEW: tuple[type[SQLModel], ...] = (Alias, Label, Pin, RemovedVersion, Vers
 _SEGMENT, _OBJECT = table_of(Segment), table_of(StoredObject)
 _VERSION = table_of(Version)
 _COPIED_ROWS = 1000
+_CONTENT, _IN = Place.__slots__.index("content_sha256"), Place.__slots__.index("segment_sha256")
 _OF_SEGMENT = ("created_at", "checked_at", "checked_bad", "suspect", "codec_advice", "pins")
 _OF_VERSION = ("access_count", "last_accessed")
 
@@ -59,8 +60,11 @@ def is_empty(connection: Connection, kind: type[SQLModel]) -> bool:
     return connection.execute(select(table_of(kind)).limit(1)).first() is None
 
 
-def newest_places_last(connection: Connection) -> None:
-    """Number the places of contents that have several by the time of their segments: the newest is the one that is read."""
+def newest_places_last(connection: Connection, replaced: Collection[tuple[str, str]] = ()) -> None:
+    """Number the places of contents that have several by the time of their segments: the newest is the one that is read.
+
+    Before these come those that were ``replaced``, by content and segment: whatever the times say.
+    """
     several = select(_OBJECT.c.content_sha256).group_by(_OBJECT.c.content_sha256).having(func.count() > 1)
     contents = list(connection.scalars(several))
     columns = [_OBJECT.c[name] for name in Place.__slots__]
@@ -68,6 +72,7 @@ def newest_places_last(connection: Connection) -> None:
         wanted = _OBJECT.c.content_sha256.in_(part)
         query = select(*columns).join(_SEGMENT, _SEGMENT.c.segment_sha256 == _OBJECT.c.segment_sha256).where(wanted)
         rows = [tuple(row) for row in connection.execute(query.order_by(_SEGMENT.c.created_at, _SEGMENT.c.segment_sha256))]
+        rows.sort(key=lambda row: (row[_CONTENT], row[_IN]) not in replaced)
         connection.execute(delete(_OBJECT).where(wanted))
         OBJECTS.add(connection, rows)
 

@@ -45,11 +45,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NewSegment:
-    """A segment that is durable on disk and not yet known to the catalogue."""
+    """A segment that is durable on disk and not yet known to the catalogue. ``written_at`` is what its index tells."""
 
     segment_sha256: str
     size_bytes: int
     places: tuple[Place, ...]
+    written_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from models.catalogue import known_places
@@ -12,6 +12,7 @@ from storage.events import append_events
 from storage.index import VersionRecord, read_index
 from storage.intake import tree_path
 from storage.layout import DataFolder
+from storage.retelling import read_if_whole
 from strongroom.errors import IntegrityError
 
 
@@ -57,6 +58,15 @@ def carry_over(folder: DataFolder, database: Database, names: Sequence[str]) -> 
     if records:
         append_events(folder.journal, records)
     return carried
+
+
+def with_replaced(folder: DataFolder, names: Iterable[str]) -> list[str]:
+    """Return these segments and those that they have replaced and that are there still: who replaces them replaces those, too."""
+    found: set[str] = set()
+    for name in names:
+        index = read_if_whole(folder.index(name))
+        found |= {name, *(one for one in (index.replaces if index is not None else ()) if folder.segment(one).exists())}
+    return sorted(found)
 
 
 def _told_elsewhere(folder: DataFolder, database: Database, record: VersionRecord, name: str) -> bool:

@@ -8,9 +8,10 @@ from datetime import datetime
 
 from models.commit import Outdated, add_segment
 from models.database import Database
+from models.replaced import not_before
 from models.rows import Place
 from models.sweeping import Looked, live_places, replace_segments
-from storage.carry import needed_records
+from storage.carry import needed_records, with_replaced
 from storage.events import append_events
 from storage.index import VersionRecord
 from storage.layout import DataFolder
@@ -67,7 +68,10 @@ class Compaction:
         try:
             for place in {place.content_sha256: place for old in olds for place in old.places}.values():
                 writer.append_copy(place, stored_blocks(self._folder, place))
-            finished = writer.finish([record for old in olds for record in old.records])
+            names = [old.name for old in olds]
+            with self._database.read() as connection:
+                when = not_before(connection, now, names)
+            finished = writer.finish([record for old in olds for record in old.records], when, with_replaced(self._folder, names))
         finally:
             writer.abort()
         return len(olds) if self._replace(olds, finished, now) else 0

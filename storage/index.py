@@ -1,15 +1,13 @@
 """A segment's index: lines of JSON that say what is in the segment, so that the disk alone tells everything.
 
-The first line describes the segment, then comes a line for each object and each version, the last holds the SHA-256 of all
-lines before it. docs/reference/disk-format.md specifies it.
+The first line describes the segment, then comes a line for each object and each version, and one that names the segments whose
+places it replaces; the last holds the SHA-256 of all lines before it. docs/reference/disk-format.md specifies it.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -51,96 +49,28 @@ class VersionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index as read back."""
+    """An index as read back.
+
+    ``replaces`` are segments in which the contents of this one lay before: these places count no more, though the segments may
+    be there still, for the sake of others. ``written_at`` tells which came later: what was replaced may be written once more.
+    """
 
     segment_sha256: str
     size_bytes: int
     places: tuple[Place, ...]
     versions: tuple[VersionRecord, ...]
+    replaces: tuple[str, ...] = ()
+    written_at: datetime | None = None
 
 
-def place_index(part: Path, target: Path, index: Index) -> bool:
-    """Put an index into place by way of the file ``part``; return whether it tells of the versions.
-
-    When another store wrote the same bytes, there is an index already, and it may be the only one that tells of the versions
-    in it: it stays, and False is returned. A damaged one tells nothing any more and is replaced. Durable after an fsync of the
-    target's folder.
-
-    Raises:
-        OSError: the operating system refused.
-    """
-    _write_durably(part, index)
-    if _link(part, target):
-        return True
-    there = _read_if_whole(target)
-    if there is None:
-        durable.rename(part, target, "index")
-        return True
-    part.unlink()
-    if set(index.places) <= set(there.places):
-        return False
-    # Equal bytes cut into other objects: possible where nothing is compressed.
-    places = tuple(dict.fromkeys((*there.places, *index.places)))
-    _write_durably(part, Index(index.segment_sha256, index.size_bytes, places, there.versions + index.versions))
-    durable.rename(part, target, "index")
-    return True
-
-
-def replace_index(part: Path, target: Path, index: Index) -> None:
-    """Put an index into the place of one that is damaged or says less, by way of the file ``part``. Durable on return.
-
-    Raises:
-        OSError: the operating system refused; the old one is still there.
-    """
-    try:
-        _write_durably(part, index)
-        durable.rename(part, target, "index")
-    finally:
-        part.unlink(missing_ok=True)
-    durable.fsync_folder(target.parent, "index")
-
-
-def _link(part: Path, target: Path) -> bool:
-    """Give the file its name unless the name is taken: a rename would take it from whoever came first."""
-    durable.step("index: link")
-    try:
-        target.hardlink_to(part)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS or target.exists():
-            raise
-        durable.rename(part, target, "index")
-        return True
-    part.unlink()
-    return True
-
-
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # what file systems without hard links answer
-
-
-def _read_if_whole(path: Path) -> Index | None:
-    try:
-        return read_index(path)
-    except IntegrityError:
-        return None
-
-
-def _write_durably(path: Path, index: Index) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "wb") as file:
-        durable.step("index: write")
-        file.write(write_index(index.segment_sha256, index.size_bytes, index.places, index.versions))
-        file.flush()
-        durable.fsync_file(file.fileno(), "index")
-
-
-def write_index(segment_sha256: str, size_bytes: int, places: Sequence[Place], versions: Iterable[VersionRecord]) -> bytes:
+def write_index(index: Index) -> bytes:
     """Return the bytes of an index."""
-    head = {"strongroom_index": FORMAT, "segment_sha256": segment_sha256, "size_bytes": size_bytes, "objects": len(places)}
-    lines = [orjson.dumps(head)]
-    lines += [orjson.dumps({"object": _place_as_json(place)}) for place in places]
-    lines += [orjson.dumps({"version": record.as_json()}) for record in versions]
+    head = {"strongroom_index": FORMAT, "segment_sha256": index.segment_sha256, "size_bytes": index.size_bytes}
+    when = {} if index.written_at is None else {"written_at": index.written_at}
+    lines = [orjson.dumps({**head, "objects": len(index.places), **when})]
+    lines += [orjson.dumps({"object": _place_as_json(place)}) for place in index.places]
+    lines += [orjson.dumps({"version": record.as_json()}) for record in index.versions]
+    lines += [orjson.dumps({"replaces": index.replaces})] if index.replaces else []
     body = b"\n".join(lines) + b"\n"
     return body + _last_line(body)
 
@@ -178,7 +108,9 @@ def parse_index(data: bytes, segment_sha256: str, called: str = "") -> Index:
             raise ValueError("it is another segment's")
         places = tuple(_place(line["object"], head["segment_sha256"]) for line in lines if "object" in line)
         versions = tuple(record_from_json(line["version"]) for line in lines if "version" in line)
-        return Index(head["segment_sha256"], head["size_bytes"], places, versions)
+        replaces = tuple(name for line in lines if "replaces" in line for name in line["replaces"])
+        when = datetime.fromisoformat(head["written_at"]) if "written_at" in head else None
+        return Index(head["segment_sha256"], head["size_bytes"], places, versions, replaces, when)
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(called or f"{segment_sha256}.index", error) from error
 

@@ -15,7 +15,8 @@ from models.changes import note_change
 from models.rows import Place
 from storage.casework import Case, Means, details, open_case
 from storage.damage import damage_of, segment_sha256_of
-from storage.index import Index, replace_index
+from storage.index import Index
+from storage.index_files import replace_index
 from storage.quarantine import keep_damaged
 from storage.read import is_whole
 from storage.reassembly import put_in_place, reassemble, tiles
@@ -88,7 +89,9 @@ class Mending:
             places = tuple(dict.fromkeys((*(old.places if old else ()), *case.known)))
             records = (*(old.versions if old else ()), *(() if old else case.records(case.holders)))
             keep_damaged(self._folder, path, "The index is damaged or out of step.", self._means.now)
-            index = Index(name, segment.stat().st_size, places, records)
+            with self._means.database.read() as connection:
+                when = mending.came(connection, name)
+            index = Index(name, segment.stat().st_size, places, records, old.replaces if old else (), when)
             replace_index(self._folder.tmp / f"{secrets.token_hex(16)}.index", path, index)
             with self._means.database.write("repair") as connection:
                 note_change(connection, [name], "changed", self._means.now)

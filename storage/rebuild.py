@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from models.circles import break_circles
 from models.curation import AuditRow
 from models.database import Database
 from models.migrate import upgrade
+from models.replaced import drop_replaced, replaced_places
 from models.rows import Place
 from models.upkeep_tables import Audit
 from storage.index import Index
 from storage.layout import DataFolder
-from storage.read import READABLE_DEPTH
+from storage.read import READABLE_DEPTH, is_whole
 from storage.remembered import Progress, Remembered
 from storage.replay import replay
 from storage.replayed import Replayed
@@ -162,7 +164,12 @@ class _Rebuilding:
 
     def run(self, progress: Progress) -> None:
         part: list[tuple[Index, Sequence[Place]]] = []
+        there: set[str] = set()
+        replaces: list[tuple[str, Sequence[str]]] = []
         for index in self.remembered.indexes(progress):
+            there.add(index.segment_sha256)
+            if index.replaces:
+                replaces.append((index.segment_sha256, index.replaces))
             part.append((index, index.places))
             if len(part) == _AT_ONCE:
                 self._add_segments(part)
@@ -174,8 +181,11 @@ class _Rebuilding:
         rows.tell_of_segments(
             self.connection, self.learnt
         )  # before the places of a content are ordered by the time of their segments
-        rows.newest_places_last(self.connection)
+        named = ((name, there.intersection(older)) for name, older in replaces)
+        replaced = replaced_places(self.connection, [(name, older) for name, older in named if older])
+        rows.newest_places_last(self.connection, replaced)
         break_circles(self.connection, READABLE_DEPTH)
+        drop_replaced(self.connection, replaced, READABLE_DEPTH, partial(is_whole, self._folder))
         ReplayedRows(self._folder, self._replayed, rows.sizes_of_contents(self.connection), self._now).add(
             self.connection, self.remembered
         )
@@ -200,6 +210,8 @@ class _Rebuilding:
 
     def _time_of(self, index: Index) -> datetime:
         """Return when a segment was written, as far as can be told: what tells of no version was written after those it holds."""
+        if index.written_at is not None:
+            return index.written_at
         if index.versions:
             return min(one.stored_at for one in index.versions)
         try:

@@ -10,8 +10,10 @@ from datetime import datetime
 from models.commit import Outdated
 from models.database import Database
 from models.recompress import Shown, dependents, replace_places
+from models.replaced import not_before, segments_of
 from models.rows import NewSegment, Place
 from models.sweeping import live_records
+from storage.carry import with_replaced
 from storage.chains import are_short
 from storage.encodings import SMALLEST, Kept, packed
 from storage.events import append_events
@@ -115,10 +117,13 @@ class Rewrite:
         try:
             if not self._contents:
                 return set()
-            segments = self._finish(self._records())
+            with self.database.read() as connection:
+                before = segments_of(connection, self._contents)
+                when = not_before(connection, now, set().union(*before.values()))
+            segments = self._finish(self._records(), before, when)
             new = {place.content_sha256: place for segment in segments for place in segment.places}
             self._read_back(new)
-            return set() if self._makes_too_long(new) else self._replace(segments, now)
+            return set() if self._makes_too_long(new) else self._replace(segments, set().union(*before.values()), now)
         finally:
             self.abort()
 
@@ -138,12 +143,13 @@ class Rewrite:
             live = live_records(connection, {(tree_path(one.library_id, one.version), one.stored_at) for one in told})
         return [one for one in told if (tree_path(one.library_id, one.version), one.stored_at) in live]
 
-    def _finish(self, records: Sequence[VersionRecord]) -> list[NewSegment]:
+    def _finish(self, records: Sequence[VersionRecord], before: Mapping[str, set[str]], when: datetime) -> list[NewSegment]:
         segments: list[NewSegment] = []
         untold: list[VersionRecord] = []
         for writer in self._writers():
             mine = [one for one in records if one.content_sha256 in writer.contents]
-            finished = writer.finish(mine)
+            replaced = set().union(*(before.get(one, set()) for one in writer.contents))
+            finished = writer.finish(mine, when, with_replaced(self.folder, replaced))
             segments.append(finished.segment)
             untold += [] if finished.told else mine
         if untold:
@@ -177,11 +183,14 @@ class Rewrite:
             if digest.hexdigest() != place.content_sha256:
                 raise IntegrityError(f"The segment {place.segment_sha256} does not read back as what it was made of.")
 
-    def _replace(self, segments: Sequence[NewSegment], now: datetime) -> set[str]:
+    def _replace(self, segments: Sequence[NewSegment], told: set[str], now: datetime) -> set[str]:
         try:
             with self.database.write("compress") as connection:
                 if not in_place(self.folder, segments):
                     raise Outdated
-                return replace_places(connection, segments, self.shown, now)
+                emptied = replace_places(connection, segments, self.shown, now)
+                if emptied - told:  # somebody stored one of them meanwhile, and no index says that it is replaced
+                    raise Outdated
+                return emptied
         except Outdated:
             return set()

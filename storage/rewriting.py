@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from models import mending
 from models.commit import Outdated, add_segment
+from models.replaced import not_before
 from models.rows import Place
+from storage.carry import with_replaced
 from storage.casework import Case, details
 from storage.codecs import Encoder
 from storage.events import append_events
@@ -73,7 +75,10 @@ def _write(case: Case, carried: Sequence[Place], records: Sequence[VersionRecord
         for content, recovered in case.fresh.items():
             stream = writer.append_stream(_encoded(case.means.encoder, recovered))
             writer.describe(stream, content, recovered.path.stat().st_size, case.means.encoder.format)
-        finished = writer.finish(records)
+        names = [case.name] if case.name else []
+        with case.means.database.read() as connection:
+            when = not_before(connection, case.means.now, names)
+        finished = writer.finish(records, when, with_replaced(case.means.folder, names))
     finally:
         writer.abort()
     for place in finished.segment.places:

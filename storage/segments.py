@@ -8,9 +8,11 @@ import os
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from models.rows import NewSegment, Place
-from storage.index import Index, VersionRecord, place_index
+from storage.index import Index, VersionRecord
+from storage.index_files import place_index
 from storage.layout import DataFolder
 from strongroom import durable
 from strongroom.errors import IntegrityError
@@ -137,8 +139,12 @@ class SegmentWriter:
         self._digest.update(stored)
         self.size_bytes += len(stored)
 
-    def finish(self, versions: Sequence[VersionRecord]) -> Finished:
-        """Make the segment and its index durable and in place.
+    def finish(
+        self, versions: Sequence[VersionRecord], written_at: datetime | None = None, replaces: Sequence[str] = ()
+    ) -> Finished:
+        """Make the segment and its index durable and in place; ``replaces`` are segments whose places of these contents go.
+
+        It counts as written when the first version in it was stored, if ``written_at`` does not say otherwise.
 
         The order is the promise: both files' bytes, then both names, the index first (a segment without an index would be
         garbage that looks like data), then the folder.
@@ -155,10 +161,12 @@ class SegmentWriter:
             durable.fsync_file(self._file.fileno(), "segment")
             self._file.close()
             durable.make_folder(target.parent, "segment")
-            told = place_index(self._index_part, self._folder.index(name), Index(name, self.size_bytes, places, tuple(versions)))
+            when = written_at or min((one.stored_at for one in versions), default=None)
+            index = Index(name, self.size_bytes, places, tuple(versions), tuple(one for one in replaces if one != name), when)
+            told = place_index(self._index_part, self._folder.index(name), index)
             durable.rename(self._part, target, "segment")
             durable.fsync_folder(target.parent, "segment")
-        return Finished(NewSegment(name, self.size_bytes, places), told)
+        return Finished(NewSegment(name, self.size_bytes, places, when), told)
 
     def abort(self) -> None:
         """Remove what was written; harmless after ``finish``."""

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from storage.compact import Compaction
 from storage.erase.needles import Gone
 from storage.erase.note import Note
 from storage.events import read_events
-from storage.index import Index, VersionRecord, read_index, replace_index
+from storage.index import Index, VersionRecord, read_index
+from storage.index_files import replace_index
 from storage.layout import DataFolder
 from storage.naming import Names
 from storage.trail import Archive
@@ -73,7 +75,7 @@ def forget_records(archive: Archive, note: Note, names: Names, gone: Gone) -> No
         records = index.versions if index is not None else ()
         kept = [one for one in records if one.content_sha256 not in gone.contents and not _is_doomed(one, note, names)]
         if index is not None and len(kept) < len(index.versions):
-            told = Index(index.segment_sha256, index.size_bytes, index.places, tuple(kept))
+            told = replace(index, versions=tuple(kept))
             with durable.os_errors("cannot replace an index"):
                 replace_index(folder.tmp / f"{secrets.token_hex(16)}.index", path, told)
             with archive.database.write("erase") as connection:

@@ -24,7 +24,7 @@ from models.rows import Place, StoredVersion
 from storage.compress import Compress
 from storage.engine import Engine, Options
 from storage.events import Event, LatestHeld, Removed, Restored, append_events
-from storage.index import read_index, write_index
+from storage.index import Index, read_index, write_index
 from storage.intake import Incoming, incoming
 from storage.journal import append_journal
 from storage.paths import encode_component
@@ -276,7 +276,7 @@ def test_the_page_lists_exactly_the_fields_of_an_index(tmp_path: Path) -> None:
     head, thing, version, end = map(json.loads, index.splitlines())
     assert fields_of_page("Head:") == set(head)
     referring = Place("", 1, "zstd-ref", "", 0, 1, "", reference_sha256="of another", reference_length=1, effort=1)
-    line = json.loads(write_index("", 1, [referring], []).splitlines()[1])
+    line = json.loads(write_index(Index("", 1, (referring,), ())).splitlines()[1])
     assert fields_of_page("Object:") == set(thing["object"]) | set(line["object"])
     assert fields_of_page("Version:") == set(version["version"])
     assert set(end) == {"index_sha256"}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from models.rows import Place
-from storage.index import Index, VersionRecord, place_index, read_index, write_index
+from storage.index import Index, VersionRecord, read_index, write_index
+from storage.index_files import place_index
 from strongroom.errors import IntegrityError, PermissionRefused, TransientIO
 from tests.support.catalogue import digest
 from tests.support.faults import faults
@@ -42,13 +43,13 @@ RECORDS = (
         details={"any": [1, {"deep": None}]},
     ),
 )
-WHOLE = Index(NAME, 2_500_250, PLACES, RECORDS)
+WHOLE = Index(NAME, 2_500_250, PLACES, RECORDS, (digest("older"), digest("oldest")), datetime(2026, 11, 1, 13, tzinfo=UTC))
 
 
 @pytest.fixture
 def path(scratch: Path) -> Path:
     path = scratch / f"{NAME}.index"
-    path.write_bytes(write_index(NAME, WHOLE.size_bytes, PLACES, RECORDS))
+    path.write_bytes(write_index(WHOLE))
     return path
 
 
@@ -107,10 +108,18 @@ def test_an_index_that_cannot_be_read_is_not_called_damaged(path: Path) -> None:
 def test_the_first_index_of_a_name_stays(scratch: Path) -> None:
     target = scratch / f"{NAME}.index"
     assert place_index(scratch / "part", target, WHOLE)
-    second = replace(WHOLE, versions=(VersionRecord("/other", "1.0", digest("x"), datetime(2026, 11, 2, tzinfo=UTC)),))
+    record = VersionRecord("/other", "1.0", digest("x"), datetime(2026, 11, 2, tzinfo=UTC))
+    second = replace(WHOLE, versions=(record,), replaces=())
     assert not place_index(scratch / "part", target, second), "it does not tell of the second's versions"
     assert read_index(target) == WHOLE
     assert [path.name for path in scratch.iterdir()] == [target.name]
+
+
+def test_what_replaces_other_segments_now_says_so_beside_what_was_told_before(path: Path) -> None:
+    later = replace(WHOLE, versions=(), replaces=(digest("other"),), written_at=datetime(2026, 11, 3, tzinfo=UTC))
+    assert place_index(path.with_name("part"), path, later)
+    told = read_index(path)
+    assert told == replace(WHOLE, replaces=(*WHOLE.replaces, digest("other")), written_at=datetime(2026, 11, 3, tzinfo=UTC))
 
 
 def test_a_damaged_index_is_replaced(path: Path) -> None:

@@ -122,7 +122,8 @@ def test_what_a_second_record_tells_of_a_version_that_was_given_up_brings_nothin
 def _remove(engine: Engine, numbers: Collection[int]) -> None:
     with engine.database.read() as connection:
         rows = connection.execute(table_of(Version).select()).mappings().all()
-    wanted = {row["version_id"] for row in rows if row["file_path"].startswith("documentation/+a+b/1.0/") and row["revision"] in numbers}
+    mine = [row for row in rows if (row["library_id"], row["version"]) == ("/a/b", "1.0")]
+    wanted = {row["version_id"] for row in mine if row["revision"] in numbers}
     Removal(engine.folder, engine.database).apply(plan_removal(engine.database, "/a/b", wanted, "for a test"), "schedule", NOW)
     engine.tree.catch_up()
 

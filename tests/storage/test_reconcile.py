@@ -82,7 +82,7 @@ def with_index(engine: Engine, change: Callable[[Index], Index]) -> None:
     """Replace an index by one that is whole and tells something else."""
     path = index(engine, ALONE)
     told = change(read_index(path))
-    path.write_bytes(write_index(told.segment_sha256, told.size_bytes, told.places, told.versions))
+    path.write_bytes(write_index(told))
 
 
 def moved(told: Index) -> Index:

@@ -22,7 +22,8 @@ from storage.backup.verify import verify_backup
 from storage.cleanup import make_plan
 from storage.compress import Compress
 from storage.engine import Engine
-from storage.index import read_index, replace_index
+from storage.index import read_index
+from storage.index_files import replace_index
 from storage.policies import parse_policies
 from storage.rebuild import rebuild
 from storage.removal import Removal
