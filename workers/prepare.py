@@ -12,7 +12,7 @@ from storage.quotas import parse_quotas
 from storage.sources import Fetches
 from storage.watermarks import Watermarks
 from strongroom.errors import ConfigurationError
-from tasks.services import TASKS
+from tasks.routes import TASKS
 from workers.backups import backup_place
 
 
