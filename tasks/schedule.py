@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import structlog
 
 from models.database import Database
-from models.ledger import AskedBy, NewJob, queue_jobs
+from models.ledger import queue_jobs
 from models.schedule import MISSED_AT_MOST, Plan, SlotRow, claim_due, is_due
 from strongroom.errors import BrokerUnavailable
-from strongroom.numbering import said_priority
 from strongroom.routes import PRIORITIES
-from tasks.bell import ring
+from tasks.entering import planned_job, planned_message
 from tasks.services import Broker
 
 log = structlog.get_logger()
@@ -42,40 +37,16 @@ def run_due(database: Database, broker: Broker, plans: Sequence[Plan], now: date
             slots = claim_due(connection, plan, now, claimed_by)
             claimed += slots
             jobs += [(plan, slot.job_id) for slot in slots if slot.job_id]
-        queue_jobs(connection, [_new_job(plan, job_id, "schedule") for plan, job_id in jobs], now, now)
+        queue_jobs(connection, [planned_job(plan, job_id, "schedule") for plan, job_id in jobs], now, now)
     _tell(claimed)
     for plan, job_id in jobs:
         _send(broker, plan, job_id)
     return claimed
 
 
-def queue_now(database: Database, run: Path, plan: Plan, now: datetime) -> str:
-    """Enter the job of a schedule beside its slots, because a person asks for it; return its id. Workers send its message.
-
-    The bell in the folder ``run`` is rung, so that they do it at once.
-
-    Raises:
-        StorageError: the ledger cannot be reached.
-    """
-    job_id = f"{plan.name}-{uuid.uuid4().hex[:12]}"
-    with database.write("schedule") as connection:
-        queue_jobs(connection, [_new_job(plan, job_id, "person")], now, now)
-    ring(run)
-    return job_id
-
-
-def _new_job(plan: Plan, job_id: str, asked_by: AskedBy) -> NewJob:
-    payload = json.dumps(_message(plan, job_id))
-    return NewJob(job_id, plan.kind, payload, plan.name, asked_by, plan.queue, PRIORITIES["normal"])
-
-
-def _message(plan: Plan, job_id: str) -> dict[str, Any]:
-    return {**said_priority("normal"), "request_id": job_id, **plan.arguments}
-
-
 def _send(broker: Broker, plan: Plan, job_id: str) -> None:
     try:
-        broker.send(plan.task, _message(plan, job_id), queue=plan.queue, priority=PRIORITIES["normal"])
+        broker.send(plan.task, planned_message(plan, job_id), queue=plan.queue, priority=PRIORITIES["normal"])
     except BrokerUnavailable as error:
         log.warning("a scheduled job waits until the broker is back", job=job_id, error=error.message)
 

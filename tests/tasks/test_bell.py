@@ -11,8 +11,8 @@ import pytest
 from models.schedule import Plan
 from strongroom.routes import LONG_QUEUE
 from tasks.bell import Bell, ring, take_down
+from tasks.entering import queue_now
 from tasks.heart import Heart
-from tasks.schedule import queue_now
 from tests.support.desk import Desk
 from tests.support.processes import await_that
 

@@ -26,7 +26,8 @@ from models.listing import newest_jobs
 from models.migrate import upgrade
 from models.schedule import MISSED_AT_MOST, UNSEEN, Plan, last_slots, slot_job_id
 from strongroom.errors import BrokerUnavailable
-from tasks.schedule import queue_now, run_due
+from tasks.entering import queue_now
+from tasks.schedule import run_due
 from tests.conftest import MEMORY
 from tests.support.crash import crash_at, die_at, start_child, steps_of, wait_for
 

@@ -3,49 +3,62 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import TaskProgressColumn
 
 from strongroom.errors import StorageError, WaitTimeout
+from tasks.routes import QUEUES, TASKS
 from workers.cli.output import progress_bar
+from workers.garbage import held
 
 if TYPE_CHECKING:
+    from config.settings import Settings
+    from models.database import Database
     from models.ledger import JobRow
-    from models.schedule import Plan
-    from storage.engine import Engine
 
 _SHORTEST_S, _LONGEST_S, _GROWTH = 0.02, 1.0, 1.3
 """Between two looks: no more than a third of the time that the job has taken is lost by not looking."""
 
 
-def queue_and_wait(engine: Engine, plan: Plan, timeout_s: float | None, what: str, *, shown: bool) -> dict[str, Any]:  # JSON
-    """Queue a job; with a timeout wait for its end and return its outcome, too. ``job_id`` is among what is returned.
+def queue_and_wait(
+    settings: Settings, kind: str, said: Mapping[str, Any], timeout_s: float | None, what: str, *, shown: bool
+) -> dict[str, Any]:
+    """Queue a job of this kind; with a timeout wait for its end and return its outcome, too, as JSON with ``job_id``.
+
+    ``said`` is what its message says. The engine is not needed for that, and not imported.
 
     Raises:
+        DataFolderError: there is no data folder, or it is not of this release.
         WaitTimeout: it has not ended by then.
         StorageError: it failed.
     """
-    from tasks.schedule import queue_now  # noqa: PLC0415 - see output.engine_on
+    with held():
+        from models.schedule import Plan  # noqa: PLC0415 - see output.engine_on
+        from tasks.entering import queue_now  # noqa: PLC0415 - the same
+        from workers.jobs_ledger import open_ledger  # noqa: PLC0415 - the same
 
-    job_id = queue_now(engine.database, engine.folder.run, plan, datetime.now(UTC))
-    if timeout_s is None:
-        return {"job_id": job_id}
-    row = _ended(engine, job_id, timeout_s, what, shown=shown)
+    plan = Plan(kind, kind, TASKS[kind], QUEUES[kind], said, None)
+    with open_ledger(settings) as ledger:
+        job_id = queue_now(ledger.database, ledger.run, plan, datetime.now(UTC))
+        if timeout_s is None:
+            return {"job_id": job_id}
+        row = _ended(ledger.database, job_id, timeout_s, what, shown=shown)
     if row.state != "done":
         said_why = dict(row.error or {}).get("message", f"The job is {row.state}.")
         raise StorageError(f"Job {job_id}: {said_why}", f"`strongroom jobs why {job_id}` says more.")
     return {"job_id": job_id, **dict(row.outcome or {})}
 
 
-def _ended(engine: Engine, job_id: str, timeout_s: float, what: str, *, shown: bool) -> JobRow:
+def _ended(database: Database, job_id: str, timeout_s: float, what: str, *, shown: bool) -> JobRow:
     from models.ledger import find_jobs  # noqa: PLC0415 - see output.engine_on
 
     deadline, pause = time.monotonic() + timeout_s, _SHORTEST_S
     with progress_bar(what, TaskProgressColumn(), shown=shown) as tick:
         while True:
-            with engine.database.read() as connection:
+            with database.read() as connection:
                 row = find_jobs(connection, [job_id])[job_id]
             if row.ended:
                 return row

@@ -80,13 +80,14 @@ def create(
 
     Exit codes: 0 done or queued, 1 there is no new backup, 5 the time was over.
     """
-    with reported(as_json=as_json), engine_on(data) as engine:
+    with reported(as_json=as_json):
         settings, shown = settings_of(data), not (quiet or as_json)
         if wait and not service_runs(settings.data_dir):
-            outcome = _create_here(engine, settings, full=full, begin_anew=begin_anew, shown=shown)
+            with engine_on(data) as engine:
+                outcome = _create_here(engine, settings, full=full, begin_anew=begin_anew, shown=shown)
         else:
-            arguments = {"full": full, **({"begin_anew": True} if begin_anew else {})}
-            outcome = queue_and_wait(engine, _plan("backup", arguments), timeout if wait else None, "backing up", shown=shown)
+            said = {"full": full, **({"begin_anew": True} if begin_anew else {})}
+            outcome = queue_and_wait(settings, "backup", said, timeout if wait else None, "backing up", shown=shown)
     if as_json:
         print_json(outcome)
     elif "id" not in outcome:
@@ -103,14 +104,6 @@ def _create_here(engine: Engine, settings: Settings, *, full: bool, begin_anew: 
         place, ping_url = backup_place(settings), ping_url_of(settings)
         done = take_backup(engine, place, tick, full=full, begin_anew=begin_anew, ping_url=ping_url)
     return {"job_id": None, **done}
-
-
-def _plan(kind: str, arguments: dict[str, Any]) -> Any:  # models.schedule.Plan, which is imported late
-    from models.schedule import Plan  # noqa: PLC0415 - see output.engine_on
-    from strongroom.routes import LONG_QUEUE  # noqa: PLC0415 - the same
-    from tasks.routes import TASKS  # noqa: PLC0415 - the same
-
-    return Plan(kind.replace("_", "-"), kind, TASKS[kind], LONG_QUEUE, arguments, None)
 
 
 @backup_app.command("list")

@@ -64,15 +64,18 @@ def drill(
 
     Exit codes: 0 fresh, queued or shown, 1 it is not fresh, 5 the time was over.
     """
-    with reported(as_json=as_json), engine_on(data) as engine:
+    with reported(as_json=as_json):
         if history:
-            _show_history(engine, as_json=as_json)
+            with engine_on(data) as engine:
+                _show_history(engine, as_json=as_json)
             return
         settings, shown = settings_of(data), not (quiet or as_json)
         if wait and not service_runs(settings.data_dir):
-            outcome = _drill_here(engine, settings, shown=shown)
+            with engine_on(data) as engine:
+                outcome = _drill_here(engine, settings, shown=shown)
         else:
-            outcome = queue_and_wait(engine, _plan(settings), timeout if wait else None, "restoring", shown=shown)
+            said = {"max_age_hours": settings.backup_max_age_hours}
+            outcome = queue_and_wait(settings, "drill", said, timeout if wait else None, "restoring", shown=shown)
     if as_json:
         print_json(outcome)
     elif "verdict" not in outcome:
@@ -90,14 +93,6 @@ def _drill_here(engine: Engine, settings: Settings, *, shown: bool) -> dict[str,
     max_age = timedelta(hours=settings.backup_max_age_hours)
     with progress_bar("restoring", TaskProgressColumn(), shown=shown) as tick:
         return {"job_id": None, **summary(RunDrill(engine, backup_place(settings), max_age, tick).run())}
-
-
-def _plan(settings: Settings) -> Any:  # models.schedule.Plan, which is imported late
-    from models.schedule import Plan  # noqa: PLC0415 - see output.engine_on
-    from strongroom.routes import LONG_QUEUE  # noqa: PLC0415 - the same
-    from tasks.routes import DRILL_TASK  # noqa: PLC0415 - the same
-
-    return Plan("drill", "drill", DRILL_TASK, LONG_QUEUE, {"max_age_hours": settings.backup_max_age_hours}, None)
 
 
 def _show(outcome: dict[str, Any], *, quiet: bool) -> None:

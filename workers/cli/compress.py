@@ -92,15 +92,10 @@ def _queued(engine: Engine, settings: Settings, library: str | None, timeout_s: 
         WaitTimeout: it has not ended by then.
         StorageError: it failed.
     """
-    from models.schedule import Plan  # noqa: PLC0415 - see output.engine_on
-    from strongroom.routes import LONG_QUEUE  # noqa: PLC0415 - the same
-    from tasks.routes import COMPRESS_TASK  # noqa: PLC0415 - the same
-
     if library is not None:
         engine.find(library)
     said = {"newest": settings.compress_newest, **({} if library is None else {"library_id": library})}
-    plan = Plan("compress", "compress", COMPRESS_TASK, LONG_QUEUE, said, None)
-    return queue_and_wait(engine, plan, timeout_s, "compressing", shown=shown)
+    return queue_and_wait(settings, "compress", said, timeout_s, "compressing", shown=shown)
 
 
 def _tell(outcome: dict[str, Any], *, as_json: bool, quiet: bool) -> None:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from config.settings import Settings, read_settings
 from strongroom.errors import BrokerUnavailable, StorageError, WaitTimeout
+from workers.garbage import held
 
 if TYPE_CHECKING:
     from storage.engine import Engine
@@ -146,7 +147,8 @@ def engine_on(data: Path | None) -> Iterator[Engine]:
     Raises:
         DataFolderError: it is none, or a newer release made it.
     """
-    from workers.prepare import make_engine  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, which `up` and `store` need not pay
+    with held():
+        from workers.prepare import make_engine  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, which `up` and `store` need not pay
 
     with make_engine(settings_of(data)) as engine:
         yield engine.open()

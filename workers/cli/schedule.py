@@ -87,7 +87,7 @@ def show_schedule(
 @schedule_app.command("run")
 def run_schedule(name: Name, data: Data = None, as_json: AsJson = False) -> None:
     """Queue the job of a schedule now, whatever its times are. JSON: an object with `job_id`."""
-    from tasks.schedule import queue_now  # noqa: PLC0415 - see output.engine_on
+    from tasks.entering import queue_now  # noqa: PLC0415 - see output.engine_on
 
     with reported(as_json=as_json), engine_on(data) as engine:
         job_id = queue_now(engine.database, engine.folder.run, _plan(name, data), datetime.now(UTC))
