@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from config.settings import Settings
@@ -144,10 +144,12 @@ def each_message(url: str, queues: Sequence[str], timeout_s: float) -> Iterator[
             for step in _PRIORITIES:
                 # From the head, where producers put theirs: workers take theirs from the other end.
                 for start in count(step=_PORTION):
-                    yield from (portion := client.lrange(queue + step, start, start + _PORTION - 1))
+                    # bytes, since the client is not told to decode
+                    portion = cast("list[bytes]", client.lrange(queue + step, start, start + _PORTION - 1))
+                    yield from portion
                     if len(portion) < _PORTION:
                         break
-        yield from client.hvals(UNACKED)
+        yield from cast("list[bytes]", client.hvals(UNACKED))
 
 
 @contextmanager

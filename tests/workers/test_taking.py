@@ -1,0 +1,155 @@
+"""workers/taking.py: a message is in its queue or noted down as taken, whenever its worker dies; the next worker puts it back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from kombu import Connection, Consumer, Queue
+from kombu.transport.redis import Transport
+
+from config.celery import celery_config
+from strongroom.errors import BrokerUnavailable
+from tests.support.processes import await_that
+from workers.broker import UNACKED, ping, prepare_embedded
+from workers.processes import death_bond
+from workers.taking import TakingChannel
+
+QUEUES = ("short", "celery")
+
+
+class Taking(Transport):
+    """What workers/pulse.py makes of kombu's."""
+
+    Channel = TakingChannel
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a broker."""
+    embedded = prepare_embedded(tmp_path_factory.mktemp("b"), "everysec")
+
+    def answers() -> bool:
+        with suppress(BrokerUnavailable):
+            ping(embedded.url, 1.0)
+            return True
+        return False
+
+    with subprocess.Popen(embedded.command, stdout=subprocess.DEVNULL, preexec_fn=death_bond()) as process:  # noqa: PLW1509
+        await_that(answers, "the broker answers")
+        yield embedded.url
+        process.kill()
+
+
+@pytest.fixture
+def broker(url: str) -> Iterator[redis.Redis]:
+    """The same from inside, with nothing in it."""
+    with redis.Redis.from_url(url.replace("redis+socket", "unix").replace("virtual_host", "db")) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def app(url: str) -> Iterator[Celery]:
+    """A producer and a worker's settings."""
+    with Celery("test", broker=url, set_as_current=False) as made:
+        made.conf.update(celery_config())
+        yield made
+
+
+class Worker:
+    """What a worker does with messages: it takes them, and acknowledges those that it gets through with."""
+
+    def __init__(self, app: Celery) -> None:
+        self.got: list[int] = []
+        self.connection: Connection = app.connection_for_read()
+        self.connection.transport_cls = Taking  # type: ignore[assignment]  # kombu takes a class as well as a name
+        self._queues = [Queue(name) for name in QUEUES]
+
+    def begin(self) -> Consumer:
+        return Consumer(self.connection, self._queues, callbacks=[self._do]).__enter__()
+
+    def take(self, count: int) -> list[int]:
+        """Take so many messages; return what was got so far."""
+        before = len(self.got)
+        while len(self.got) < before + count:
+            self.connection.drain_events(timeout=5)
+        return self.got
+
+    def die(self) -> None:
+        """Let go of the connection and read nothing any more, as the end of a process does."""
+        channel: Any = self.connection.default_channel
+        channel.client.connection.disconnect()
+        channel._in_poll = None
+        self.connection.release()
+
+    def _do(self, body: Any, message: Any) -> None:
+        self.got.append(body[1]["number"])
+        message.ack()
+
+
+def _send(app: Celery, number: int, queue: str = "short", **options: Any) -> None:
+    with app.connection_for_write() as connection:
+        app.send_task("a-task", kwargs={"number": number}, queue=queue, connection=connection, **options)
+
+
+def test_messages_come_by_priority_and_in_order_and_are_gone_when_acknowledged(app: Celery, broker: redis.Redis) -> None:
+    for number, priority in enumerate((6, 3, 3, 0)):
+        _send(app, number, priority=priority)
+    worker = Worker(app)
+    with closing(worker.connection):
+        worker.begin()
+        assert worker.take(4) == [3, 1, 2, 0]
+        assert (broker.keys("short*"), broker.hlen(UNACKED), broker.zcard("unacked_index")) == ([], 0, 0)
+
+
+def test_a_worker_that_waits_hears_every_queue_and_priority(app: Celery, broker: redis.Redis) -> None:
+    worker = Worker(app)
+    with closing(worker.connection):
+        worker.begin()
+        for number, (queue, priority) in enumerate([("short", 3), ("short", 0), ("celery", 6)]):
+            with pytest.raises(TimeoutError):
+                worker.connection.drain_events(timeout=0.05)
+            _send(app, number, queue, priority=priority)
+            assert worker.take(1)[-1] == number
+    assert broker.hlen(UNACKED) == 0
+
+
+def test_what_a_worker_took_and_never_read_is_noted_down_and_put_back_by_the_next(app: Celery, broker: redis.Redis) -> None:
+    dead = Worker(app)
+    dead.begin()
+    with pytest.raises(TimeoutError):
+        dead.connection.drain_events(timeout=0.05)  # it asks for a message, and waits
+    _send(app, 7, priority=3)
+    await_that(lambda: not broker.keys("short*"), "the broker has handed the message out")
+    assert broker.hlen(UNACKED) == broker.zcard("unacked_index") == 1
+    (envelope, exchange, key) = json.loads(next(iter(broker.hgetall(UNACKED).values())))
+    assert (envelope["headers"]["task"], exchange, key) == ("a-task", "", "short")
+    assert dead.got == []
+    living = Worker(app)
+    with closing(living.connection):
+        living.begin()
+        assert living.take(1) == [7]
+    assert broker.hlen(UNACKED) == broker.zcard("unacked_index") == 0
+    dead.die()
+
+
+def test_what_names_no_tag_is_handed_over_as_it_is(app: Celery, broker: redis.Redis) -> None:
+    """Whatever it is: the worker says so, as ever."""
+    worker = Worker(app)
+    channel: Any = worker.connection.default_channel
+    with closing(worker.connection):
+        worker.begin()
+        for odd in (b"no JSON", b"[1]", b'{"properties": 7}', b'{"properties": {"delivery_tag": 7}}', b"[" * 2000):
+            broker.lpush("short", odd)
+            channel.client.connection = channel.client.connection or channel.client.connection_pool.get_connection()
+            channel._brpop_start()
+            assert channel.client.parse_response(channel.client.connection, "BRPOP") == (b"short", odd)
+            channel._in_poll = None
+    assert broker.hlen(UNACKED) == 0
