@@ -1,8 +1,8 @@
 """How a worker takes messages out of the broker: each is noted down as taken in the very step that takes it out of its queue.
 
 Kombu's Redis transport pops a message (BRPOP), and notes it down when the worker's loop comes to read it. Whatever kills the
-worker in between takes the message along: 4 of 400 with five workers killed. A job with a file in the inbox gets over that; a plain
-Celery producer's has nothing but its message. Here a script of the broker's own does both.
+worker in between takes the message along: 4 of 400 with five workers killed. A job with a file in the inbox gets over that; one
+of a plain Celery producer has only its message. Here a script of the broker's own does both.
 
 What a worker that was killed had in hand, the next one to be ready puts back: see ``put_back``. Needs Redis 6.2 or Valkey.
 """
