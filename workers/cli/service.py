@@ -21,6 +21,7 @@ from workers.cli import service_view as view
 from workers.cli.output import FAILED, NOT_RUNNING, AsJson, Data, Quiet, print_json, reported, settings_of
 from workers.console import Console, Loudness
 from workers.detach import Send, run_detached
+from workers.garbage import held
 from workers.logs import tail
 from workers.private_files import make_folder
 from workers.reported_errors import pack, unpack
@@ -153,7 +154,8 @@ def _takes_writes(settings: Settings) -> bool:
 
 def _prepare(settings: Settings) -> None:
     """Run in a child of its own (workers/preparation.py): what it imports does not weigh on the supervisor."""
-    from workers.prepare import prepare  # noqa: PLC0415
+    with held():
+        from workers.prepare import prepare  # noqa: PLC0415
 
     prepare(settings)
 
