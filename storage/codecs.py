@@ -104,8 +104,8 @@ def decode(pieces: Iterator[bytes], stored_format: str, reference: bytes | bytea
         yield from pieces
         return
     try:
-        yield from _decode_stream(pieces, _decompressor(stored_format, reference))
-    except _UNPACKING as error:
+        yield from _decode_stream(pieces, decompressor_of(stored_format, reference))
+    except UNPACKING as error:
         raise IntegrityError(f"The stored bytes do not unpack: {error}.") from error
 
 
@@ -122,9 +122,9 @@ def unpack(stored: bytes, stored_format: str, size_bytes: int, reference: bytes 
     try:
         if stored_format == "gzip":
             return _sized(deflate.gzip_decompress(stored, size_bytes), size_bytes)
-        decompressor = _decompressor(stored_format, reference)
+        decompressor = decompressor_of(stored_format, reference)
         plain = decompressor.decompress(stored, max_length=size_bytes)
-    except _UNPACKING as error:
+    except UNPACKING as error:
         raise IntegrityError(f"The stored bytes do not unpack: {error}.") from error
     if not decompressor.eof or decompressor.unused_data:
         raise IntegrityError("The stored bytes are not one whole stream.")
@@ -156,7 +156,12 @@ def _decode_stream(pieces: Iterator[bytes], decompressor: Decompressor) -> Itera
         raise IntegrityError("The stored bytes end before their stream does.")
 
 
-def _decompressor(stored_format: str, reference: bytes | bytearray | None = None) -> Decompressor:
+def decompressor_of(stored_format: str, reference: bytes | bytearray | None = None) -> Decompressor:
+    """Return what unpacks one stream of that format, a bounded piece at a time.
+
+    Raises:
+        IntegrityError: there is none.
+    """
     if stored_format == "gzip":
         return _Gunzip()
     if stored_format == "zstd":
@@ -166,7 +171,8 @@ def _decompressor(stored_format: str, reference: bytes | bytearray | None = None
     raise IntegrityError(f"This release cannot read the format {stored_format!r}.", "Read it with the release that wrote it.")
 
 
-_UNPACKING: Any = (zlib.error, isal_zlib.error, zstd.ZstdError, deflate.DeflateError, EOFError)  # isal has no types
+UNPACKING: Any = (zlib.error, isal_zlib.error, zstd.ZstdError, deflate.DeflateError, EOFError)  # isal has no types
+"""What these raise when a stream is not one."""
 
 
 class _Gunzip:

@@ -75,6 +75,7 @@ _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
     ("space_critical", "harm", "the disk of the data folder is nearly full: jobs wait for space, or soon will", _CLEAR),
     ("quota_near", "note", "a library, or all together, is near its quota", "strongroom quota"),
     ("quota_full", "harm", "a library, or all together, is at its quota: jobs wait for room", "strongroom quota"),
+    ("index_made_anew", "note", "a rebuild made a lost index anew, from its segment and what else tells of versions", "nothing"),
     ("history_lost", "note", "the old catalogue could not be read: jobs and schedules begin anew", "nothing"),
 )
 KINDS = {row[0]: Kind(*row) for row in _TABLE}

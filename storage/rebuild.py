@@ -32,12 +32,14 @@ from storage.remembered import Progress, Remembered
 from storage.replay import replay
 from storage.replayed import Replayed
 from storage.replayed_rows import ReplayedRows, audit_trail
+from storage.salvage import Salvage
 from storage.switch import Switch
 from strongroom.contracts import Finding
 from strongroom.errors import CatalogueBusy, StorageError
 
 _TOLD = 100
 """Versions that are named one by one when a rebuild would forget them."""
+_HARMLESS = frozenset({"history_lost", "index_made_anew"})
 _AT_ONCE = 1000
 """Segments whose rows are added with one statement."""
 
@@ -53,6 +55,11 @@ class Rebuilt:
     objects: int
     findings: tuple[Finding, ...]
     before: Path | None
+
+    @property
+    def lacking(self) -> bool:
+        """Whether something may be lacking that was there before: a person has to look."""
+        return any(one.code not in _HARMLESS for one in self.findings)
 
 
 def rebuild(folder: DataFolder, database_url: str, now: datetime, progress: Progress = lambda _done, _total: None) -> Rebuilt:
@@ -176,6 +183,7 @@ class _Rebuilding:
                 part = []
         self._add_segments(part)
         self.remembered.read_journal()
+        self._add_segments([(index, index.places) for index in Salvage(self.remembered, self._now).run()])
         self._replayed = replay(self.remembered.records, self.remembered.events)
         self._add_what_is_missed()
         rows.tell_of_segments(

@@ -25,13 +25,17 @@ _TOLD_LINES = 20
 
 @dataclass(slots=True)
 class Remembered:
-    """What was read so far. ``gone`` are whole indexes whose segment is not there."""
+    """What was read so far. ``gone`` are whole indexes whose segment is not there.
+
+    ``unindexed`` are segments whose index is not whole, and the code of the finding that this is, unless it can be made anew.
+    """
 
     folder: DataFolder
     findings: list[Finding] = field(default_factory=list)
     records: list[VersionRecord] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     gone: list[Index] = field(default_factory=list)
+    unindexed: dict[str, str] = field(default_factory=dict)
 
     def find(self, code: str, path: str, message: str) -> None:
         """Remember something that is wrong."""
@@ -44,12 +48,10 @@ class Remembered:
             TransientIO, PermissionRefused: the operating system refused.
         """
         segments, indexes = self._names()
-        for name in sorted(segments.keys() - indexes):
-            path = self.folder.relative(self.folder.segment(name))
-            self.find("index_missing", path, "The segment has no index: what it holds cannot be told.")
+        self.unindexed.update(dict.fromkeys(segments.keys() - indexes, "index_missing"))
         for number, name in enumerate(sorted(indexes)):
             progress(number, len(indexes))
-            index = self._read(name)
+            index = self._read(name, alone=name not in segments)
             if index is None:
                 continue
             self.records += index.versions
@@ -104,12 +106,15 @@ class Remembered:
                             segments[stem] = entry.stat(follow_symlinks=False).st_size
         return segments, indexes
 
-    def _read(self, name: str) -> Index | None:
+    def _read(self, name: str, *, alone: bool) -> Index | None:
         try:
             return read_index(self.folder.index(name))
         except IntegrityError as error:
-            path = self.folder.relative(self.folder.index(name))
-            self.find(error.context.get("damage", "index_damaged"), path, error.message)
+            code = str(error.context.get("damage", "index_damaged"))
+            if alone:
+                self.find(code, self.folder.relative(self.folder.index(name)), error.message)
+            else:
+                self.unindexed[name] = code
             return None
 
     def _is_there(self, index: Index, size_bytes: int | None) -> bool:

@@ -105,7 +105,7 @@ class SegmentWriter:
     def append_stream(self, pieces: Iterable[bytes]) -> StreamedObject:
         """Add an object whose stored bytes come in pieces; its content's digest and size are told afterwards, by ``describe``."""
         start = self.size_bytes
-        blocks = _BlockDigests()
+        blocks = BlockDigests()
         for piece in pieces:
             blocks.update(piece)
             self._write(piece)
@@ -186,7 +186,7 @@ class StreamedObject:
     blocks: bytes | None
 
 
-class _BlockDigests:
+class BlockDigests:
     """Hashes a stream as a whole and block by block, whatever the sizes of its pieces."""
 
     def __init__(self) -> None:
@@ -196,6 +196,7 @@ class _BlockDigests:
         self._done: list[bytes] = []
 
     def update(self, piece: bytes) -> None:
+        """Take the next piece."""
         self.whole.update(piece)
         view = memoryview(piece)
         while view:
@@ -207,6 +208,7 @@ class _BlockDigests:
                 self._block, self._room = hashlib.sha256(), BLOCK_BYTES
 
     def finish(self) -> bytes | None:
+        """Return the digests of the blocks; None when it was one block."""
         if self._room < BLOCK_BYTES:
             self._done.append(self._block.digest())
         return b"".join(self._done) if len(self._done) > 1 else None

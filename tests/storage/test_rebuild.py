@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
@@ -321,10 +322,11 @@ def test_damaged_indexes_and_segments_are_named_and_do_not_stop_it(engine: Engin
     other.unlink()
     result = rebuilt(engine)
     codes = sorted(one.code for one in result.findings)
-    # What the damaged index alone told of is lost; the copy whose bytes it placed is told by the journal.
-    assert codes == ["index_damaged", "index_missing", "missing", "row_without_bytes"]
+    # An older revision, and what the tree has not shown yet: of these nobody knows the name.
+    assert codes == ["index_damaged", "index_missing", "missing"]
     with reopened(engine) as again:
-        assert {one.library_id for one in again.libraries()} == {"/a/b", "/copy", "/large"}
+        assert {one.library_id for one in again.libraries()} == {"/a/b", "/c", "/copy", "/large"}
+        assert [again.read("/copy"), again.read("/c")] == [body(n=2), body(n=3)]
         assert [one.code for one in again.verify("/large").damaged] == ["missing"]
         assert again.read("/a/b", "1.0") == body(n=4)
 
@@ -333,6 +335,8 @@ def test_versions_that_only_the_old_catalogue_knew_are_named(engine: Engine) -> 
     filled(engine)
     engine.folder.index(engine.find("/large").place.segment_sha256).unlink()
     engine.close()
+    shutil.rmtree(engine.folder.documentation)
+    engine.folder.documentation.mkdir()
     result = rebuild(engine.folder, engine.database.url, NOW)
     assert sorted((one.code, one.path[:8]) for one in result.findings) == [("index_missing", "segments"), ("untold", "/large 1")]
 

@@ -239,7 +239,7 @@ STEPS: tuple[tuple[Callable[[History], None], int], ...] = (
 )
 
 
-@pytest.mark.parametrize("seed", [3, 14, 24, 35])
+@pytest.mark.parametrize("seed", [24, 35])
 def test_every_table_is_as_it_was_after_a_random_history(open_engine: OpenEngine, clock: Clock, seed: int) -> None:
     history = History(open_engine(tree="latest", limits=SMALL_LIMITS).create(), clock, Random(seed))
     history.store()

@@ -35,7 +35,8 @@ def rebuild(
     No service may run on the folder. The old catalogue is kept as catalogue.db.before-TIME; the history of jobs is taken along
     when it can be read. Accepted documents become jobs again when the service starts.
 
-    Exit codes: 0 the catalogue is new (what could not be read is listed), 1 it is as it was.
+    Exit codes: 0 the catalogue is new and lacks nothing; 1 it is new and may lack what is listed, or it is as it was: then an
+    error says so.
     """
     with reported(as_json=as_json):
         settings = settings_of(data)
@@ -51,6 +52,8 @@ def rebuild(
         print_json(_fields(made, took_s))
     elif not quiet or made.findings:
         _print(made, took_s)
+    if made.lacking:
+        raise typer.Exit(1)
 
 
 def _ask(settings: Settings, *, sure: bool) -> None:

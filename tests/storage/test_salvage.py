@@ -1,0 +1,164 @@
+"""storage/salvage.py: index and catalogue are lost, and the bytes and whatever else remembers bring back what they can."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from storage.compress import Compress
+from storage.cutting import cut_up
+from storage.documents import Limits
+from storage.engine import Engine
+from storage.index import read_index
+from storage.rebuild import Rebuilt
+from strongroom.errors import IntegrityError
+from tests.conftest import OpenEngine
+from tests.storage.test_rebuild import differences, lose, rebuilt, tables
+from tests.support.alike import text as text_of
+from tests.support.archive import body, check_promises, document, large_body, view
+from tests.support.crash import die_at, steps_of
+
+DOCUMENTS = [
+    document("/a/b", "1.0", body(n=1, library_id="/a/b", version="1.0"), source="https://a.example", metadata={"x": [1]}),
+    document("/a/b", "2.0", body(n=2)),
+    document("/c", "1", body(library_info={"library_id": "/c", "version_id": "1", "name": "see"})),
+]
+
+
+def without_indexes(engine: Engine, *, tree: bool = True) -> None:
+    for path in engine.folder.segments.glob("??/*.index"):
+        path.unlink()
+    if not tree:
+        shutil.rmtree(engine.folder.documentation)
+        engine.folder.documentation.mkdir()
+
+
+def again(engine: Engine) -> tuple[Engine, list[str], Rebuilt]:
+    result = rebuilt(engine)
+    return Engine(engine.folder.root, engine.options).open(), sorted(one.code for one in result.findings), result
+
+
+@pytest.mark.parametrize("codec", ["gzip-fast", "zstd"])
+def test_a_segment_is_cut_where_its_objects_were_joined(open_engine: OpenEngine, codec: str) -> None:
+    engine = open_engine(codec=codec).create()
+    engine.store(DOCUMENTS)
+    name = engine.find("/c").place.segment_sha256
+    told = read_index(engine.folder.index(name)).places
+    found = cut_up(engine.folder.segment(name), name, Limits())
+    assert tuple(cut.place for cut in found.cuts) == told
+    assert found.left_bytes == 0
+    assert {cut.identity.library_id for cut in found.cuts} == {"/a/b", "/c", None}
+
+
+@pytest.mark.parametrize("codec", ["gzip-fast", "none"])
+def test_a_large_document_is_cut_with_its_blocks(open_engine: OpenEngine, codec: str) -> None:
+    engine = open_engine(codec=codec, limits=Limits(whole_bytes=4096)).create()
+    engine.store([document("/large", "1", large_body(3 << 20))])
+    name = engine.find("/large").place.segment_sha256
+    (cut,) = cut_up(engine.folder.segment(name), name, Limits()).cuts
+    assert (cut.place,) == read_index(engine.folder.index(name)).places
+    assert cut.place.blocks is not None
+
+
+def test_what_the_tree_shows_comes_back_as_it_was(engine: Engine) -> None:
+    engine.store(DOCUMENTS)
+    engine.tree.catch_up()
+    before = tables(engine)
+    without_indexes(engine)
+    later, codes, result = again(engine)
+    with later:
+        assert (codes, result.lacking) == (["index_made_anew"], False)
+        assert differences(before, tables(later)) == []
+        check_promises(later)
+        lose(later.folder.root)
+    later, codes, _ = again(later)
+    with later:
+        assert codes == [], "the new index is there"
+        assert differences(before, tables(later)) == []
+
+
+def test_without_a_tree_the_documents_say_which_versions_they_are(engine: Engine) -> None:
+    engine.store(DOCUMENTS)
+    without_indexes(engine, tree=False)
+    later, codes, result = again(engine)
+    with later:
+        assert later.read("/a/b", "1.0") == body(n=1, library_id="/a/b", version="1.0")
+        assert [(one.library_id, one.version) for one in later.versions()] == [("/a/b", "1.0"), ("/c", "1")]
+        assert [one.facts["name"] for one in later.libraries() if one.library_id == "/c"] == ["see"]
+        assert codes == ["index_missing"], "one document does not say it"
+        assert result.lacking
+        assert "which versions 1 of them are" in result.findings[0].message
+        assert [path.name for path in later.folder.quarantine.glob("*.json")], "its bytes have a second name"
+        check_promises(later)
+
+
+def test_a_document_is_not_believed_where_anything_else_tells_of_its_version(engine: Engine) -> None:
+    engine.store([document("/a/b", "1.0", body(n=1, library_id="/a/b", version="1.0"))])
+    old = engine.folder.index(engine.find("/a/b").place.segment_sha256)
+    engine.store([document("/a/b", "1.0", body(n=2))])
+    old.unlink()
+    shutil.rmtree(engine.folder.documentation)
+    engine.folder.documentation.mkdir()
+    later, codes, _ = again(engine)
+    with later:
+        assert later.read("/a/b", "1.0") == body(n=2), "the one is older, and nobody could know"
+        assert codes == ["index_missing"]
+
+
+def test_what_was_compressed_is_named_and_repaired_from_the_trash(open_engine: OpenEngine) -> None:
+    """The frames refer to others, and do not say to which: nothing can be cut out of them."""
+    engine = open_engine(tree="none").create()
+    engine.store([document("/a", f"{number}", text_of(1, range(number))) for number in range(1, 4)])
+    Compress(engine.folder, engine.database, engine.tree, "none", "gzip").run(datetime.now(UTC))
+    engine.folder.index(engine.find("/a", "1").place.segment_sha256).unlink()
+    later, codes, result = again(engine)
+    with later:
+        assert codes == ["index_missing", "row_without_bytes", "row_without_bytes"]
+        assert sorted(one.path for one in result.findings if one.code == "row_without_bytes") == ["/a 1", "/a 2"]
+        assert later.read("/a", "3") == text_of(1, range(3))
+        receipt = later.repair.verify()
+        assert sorted((one.version, one.source[:5]) for one in receipt.repaired) == [("1", "trash"), ("2", "trash")]
+        assert [later.read("/a", f"{number}") for number in range(1, 4)] == [text_of(1, range(n)) for n in range(1, 4)]
+
+
+def test_nothing_is_taken_from_a_segment_that_does_not_hash_to_its_name(engine: Engine) -> None:
+    engine.store(DOCUMENTS)
+    path = engine.folder.segment(engine.find("/c").place.segment_sha256)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    without_indexes(engine, tree=False)
+    with pytest.raises(IntegrityError):
+        cut_up(path, path.name, Limits())
+    later, codes, _ = again(engine)
+    with later:
+        assert codes == ["index_missing"]
+        assert list(later.versions()) == []
+
+
+def test_a_rebuild_that_dies_anywhere_goes_on_when_it_runs_again(engine: Engine) -> None:
+    engine.store(DOCUMENTS)
+    engine.tree.catch_up()
+    before = view(engine)
+    engine.close()
+    copy = Path(shutil.copytree(engine.folder.root, engine.folder.root.with_name("copy"), symlinks=True))
+
+    def prepare() -> Engine:
+        shutil.rmtree(engine.folder.root)
+        shutil.copytree(copy, engine.folder.root, symlinks=True)
+        without_indexes(engine)
+        return Engine(engine.folder.root)
+
+    prepare()
+    steps = steps_of(lambda: rebuilt(engine))
+    mine = {step: number for number, step in enumerate(steps, 1) if step.startswith(("index", "quarantine", "rebuild"))}
+    assert len(mine) >= 4
+    for number in mine.values():
+        prepare()
+        die_at(number, lambda: rebuilt(engine))
+        again(engine)[0].close()
+        with Engine(engine.folder.root, engine.options).open() as later:
+            assert view(later) == before
+            check_promises(later)
