@@ -20,7 +20,7 @@ from storage.intake import GZIP_MAGIC, Incoming, claimed_by
 from strongroom.contracts import DocumentOptions, StagedDocument
 from strongroom.errors import PayloadDamaged, StorageError
 from strongroom.inbox import InboxFile
-from strongroom.routes import SHORT_QUEUE
+from strongroom.routes import PRIORITIES, SHORT_QUEUE
 from tasks.admission import admit, needs_of_store
 from tasks.services import Services
 from tasks.turns import kept_bytes
@@ -86,6 +86,11 @@ def _options_of(staged: StagedDocument) -> DocumentOptions:
     return DocumentOptions.model_construct(**{name: getattr(staged, name) for name in said}) if said else _NOTHING_SAID
 
 
+def accepted_at(status: os.stat_result, now: datetime) -> datetime:
+    """Return when a file of the inbox was accepted; not later than now, whatever the producer's clock said."""
+    return min(now, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
 def claim(services: Services, owner: str, job: NewJob) -> JobRow | None:
     """Count an attempt and take the job's lease; None when it has ended, somebody else does it, or it has to wait.
 
@@ -107,23 +112,33 @@ def take_along(services: Services, owner: str, first: Accepted, files: ExitStack
     if "store" in services.limits:
         return {}
     room = TOGETHER_BYTES - first.sent_bytes
-    waiting = [files.enter_context(one) for one in _waiting(services, first.path.name, room)]
-    if not waiting:
+    found = [(files.enter_context(one), status) for one, status in _waiting(services, first.path.name, room)]
+    if not found:
         return {}
+    waiting, statuses = zip(*found, strict=True)
     needs = [needs_of_store(services, one.path.name) for one in waiting]
+    now = datetime.now(UTC)
     with services.database.write("ledger") as connection:
         taken = promised_bytes(connection) + kept_bytes(services, connection, services.clock())
         fits = services.engine.governor.fitting(needs, taken)
         jobs = [
-            NewJob(one.job_id, "store", one.path.name, queue=SHORT_QUEUE, needs_bytes=needed)
-            for one, needed, there_is_room in zip(waiting, needs, fits, strict=True)
+            NewJob(
+                one.job_id,
+                "store",
+                one.path.name,
+                queue=SHORT_QUEUE,
+                priority=PRIORITIES[one.manifest.priority],
+                accepted_at=accepted_at(status, now),
+                needs_bytes=needed,
+            )
+            for one, status, needed, there_is_room in zip(waiting, statuses, needs, fits, strict=True)
             if there_is_room
         ]
-        mine = take_new(connection, jobs, owner, datetime.now(UTC))
+        mine = take_new(connection, jobs, owner, now)
     return {one: mine[one.job_id] for one in waiting if one.job_id in mine}
 
 
-def _waiting(services: Services, but: str, room: int) -> Iterator[Accepted]:
+def _waiting(services: Services, but: str, room: int) -> Iterator[tuple[Accepted, os.stat_result]]:
     """Yield what may be taken along. The ledger is asked first: jobs that were tried before gather at the front of the folder."""
     found = 0
     with os.scandir(services.inbox) as entries:
@@ -133,10 +148,10 @@ def _waiting(services: Services, but: str, room: int) -> Iterator[Accepted]:
                 if found == TOGETHER_FILES or room <= 0:
                     return
                 with suppress(StorageError, OSError):  # its own message tells what is wrong with it
-                    size = entry.stat(follow_symlinks=False).st_size
-                    if size <= room:
-                        yield Accepted(Path(entry.path))
-                        room -= size
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_size <= room:
+                        yield Accepted(Path(entry.path)), status
+                        room -= status.st_size
                         found += 1
 
 

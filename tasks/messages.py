@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from strongroom.inbox import InboxWriter
 from strongroom.outgoing import json_bytes
 from strongroom.result import Problem
 from strongroom.routes import PRIORITIES, store_queue
-from tasks.accepted import JOB_ID, SUFFIX
+from tasks.accepted import JOB_ID, SUFFIX, accepted_at
 from tasks.ending import NEWER_WORKER, keep, tell
 from tasks.retry import in_process
 from tasks.routes import QUEUES
@@ -67,10 +68,11 @@ def accept_message(services: Services, fields: Mapping[str, Any], message_id: st
 
 
 def _store_job(services: Services, payload: str, message: StoreMessage) -> NewJob:
-    job_id, queue = payload.removesuffix(SUFFIX), QUEUES["store"]
+    job = NewJob(payload.removesuffix(SUFFIX), "store", payload, queue=QUEUES["store"], priority=PRIORITIES[message.priority])
     with suppress(FileNotFoundError):
-        queue = store_queue((services.inbox / payload).lstat().st_size)
-    return NewJob(job_id, "store", payload, queue=queue, priority=PRIORITIES[message.priority])
+        status = (services.inbox / payload).lstat()
+        return replace(job, queue=store_queue(status.st_size), accepted_at=accepted_at(status, datetime.now(UTC)))
+    return job
 
 
 def _carried(message: StoreMessage) -> _Inline:

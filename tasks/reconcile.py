@@ -30,7 +30,7 @@ from models.due import (
 from models.ledger import JobRow, NewJob, find_jobs, queue_jobs
 from strongroom.errors import BrokerUnavailable, StorageError
 from strongroom.routes import LONG_QUEUE, SHORT_QUEUE, STORE_TASK, store_queue
-from tasks.accepted import JOB_FILE, SUFFIX
+from tasks.accepted import JOB_FILE, SUFFIX, accepted_at
 from tasks.routes import QUEUES, TASKS
 from tasks.services import Services
 from tasks.unreadable import record_unreadable
@@ -226,8 +226,8 @@ def _unknown(services: Services, files: Sequence[_File]) -> tuple[list[_File], l
 
 def _job_of(file: _File, now: datetime) -> NewJob:
     name, status = file
-    accepted_at = min(now, datetime.fromtimestamp(status.st_mtime, UTC))
-    return NewJob(name.removesuffix(SUFFIX), "store", name, queue=store_queue(status.st_size), accepted_at=accepted_at)
+    since = accepted_at(status, now)
+    return NewJob(name.removesuffix(SUFFIX), "store", name, queue=store_queue(status.st_size), accepted_at=since)
 
 
 def _ring_again(services: Services, names: Sequence[str]) -> int:

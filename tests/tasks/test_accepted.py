@@ -13,6 +13,8 @@ import pytest
 from models.interventions import begin_anew, cancel_jobs
 from models.leases import give_back, take_leases
 from models.ledger import NewJob
+from strongroom.inbox import InboxWriter
+from strongroom.routes import PRIORITIES
 from tasks.accepted import TOGETHER_FILES
 from tests.support.catalogue import START
 from tests.support.desk import Desk, crash_at, document, failing, observed
@@ -199,3 +201,16 @@ def test_where_stores_are_limited_none_is_taken_along(open_desk: Callable[..., D
     for job_id in JOBS[1:]:
         desk.run(job_id)
     assert [desk.job(one).state for one in JOBS] == ["done"] * len(JOBS)
+
+
+def test_the_ledger_says_since_when_each_job_was_accepted_and_how_urgent_it_was(desk: Desk) -> None:
+    """Whoever looks into the history wants to know how long jobs waited."""
+    for number, job_id in enumerate(JOBS[:3]):
+        with InboxWriter(desk.inbox, job_id, priority="high") as writer:
+            writer.add(document(version=f"{number}.0"))
+            os.utime(writer.commit(), (START.timestamp(), START.timestamp() if number < 2 else 5e9))
+    desk.run(JOBS[0])
+    rows = [desk.job(job_id) for job_id in JOBS[:3]]
+    assert [row.created_at for row in rows[:2]] == [START, START]
+    assert [row.priority for row in rows[1:]] == [PRIORITIES["high"]] * 2
+    assert all(row.started_at is not None and row.created_at <= row.started_at for row in rows), "nor does it lie in the future"
