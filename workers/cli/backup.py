@@ -86,8 +86,8 @@ def create(
             with engine_on(data) as engine:
                 outcome = _create_here(engine, settings, full=full, begin_anew=begin_anew, shown=shown)
         else:
-            said = {"full": full, **({"begin_anew": True} if begin_anew else {})}
-            outcome = queue_and_wait(settings, "backup", said, timeout if wait else None, "backing up", shown=shown)
+            wanted = {"full": full, **({"begin_anew": True} if begin_anew else {})}
+            outcome = queue_and_wait(settings, "backup", wanted, timeout if wait else None, "backing up", shown=shown)
     if as_json:
         print_json(outcome)
     elif "id" not in outcome:
