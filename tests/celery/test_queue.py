@@ -142,6 +142,23 @@ def test_a_worker_that_is_killed_loses_nothing_and_its_jobs_run_again_within_30_
     assert all(isinstance(started, datetime) for started in again)
 
 
+def test_a_worker_that_is_killed_loses_no_message_that_it_had_taken_and_not_begun(
+    celery_setup: CeleryTestSetup, broker: LocalBroker, engine: Engine, plant: Plant
+) -> None:
+    """While its processes are busy it has taken one more message, of which nobody else knows: workers/taking.py."""
+    slow = plant("slow")
+    for number in range(6):
+        text = document("/killed/messages", number).decode()
+        celery_setup.app.send_task("strongroom.store", kwargs={"text": text}, queue="short", priority=3)
+    await_that(lambda: broker.client.llen("short\x06\x163") == 3, "two are being done, and a third is taken")
+    celery_setup.worker.kill()
+    slow.unlink()
+    celery_setup.worker.restart()
+
+    await_that(lambda: len(engine.versions("/killed/messages")) == 6, "all are stored")
+    await_that(lambda: broker.client.hlen("unacked") == 0, "none is in anybody's hand")
+
+
 def test_a_broker_that_is_killed_loses_nothing(
     celery_setup: CeleryTestSetup, worker: LocalWorker, broker: LocalBroker, client: Client, engine: Engine, plant: Plant
 ) -> None:
