@@ -9,12 +9,14 @@ What a worker that was killed had in hand, the next one to be ready puts back: s
 
 from __future__ import annotations
 
+import json
 from time import monotonic
 from typing import Any
 
 from kombu.transport.redis import Channel
 
 from strongroom.routes import LONG_QUEUE, PRIORITIES, SHORT_QUEUE
+from tasks.unreadable import OURS
 
 WAIT_S = 0.1
 """How long a worker that found nothing waits for a message. One in its own queue, of normal priority, ends that at once."""
@@ -100,12 +102,22 @@ class TakingChannel(Channel):
 
 
 def put_back(channel: Any) -> int:
-    """Put everything that workers have in hand back into its queue; return how many messages that were.
+    """Put our messages that workers have in hand back into their queues; return how many that were.
 
     For a worker that begins to take messages, also when the broker is back. What a dead one had in hand is done after all, not in
-    six hours when the broker's patience is over. What a living one has is delivered twice: the ledger has it done once.
+    six hours when the broker's patience is over. What a living one has is delivered twice: the ledger has it done once. Of other
+    programs nobody knows that: theirs stay, should they share the broker's database.
     """
     tags = channel.client.zrange(channel.unacked_index_key, 0, AT_MOST - 1)
-    for tag in tags:
+    notes = channel.client.hmget(channel.unacked_key, tags) if tags else []
+    ours = [tag for tag, note in zip(tags, notes, strict=True) if note is not None and _is_ours(note)]
+    for tag in ours:
         channel.qos.restore_by_tag(tag, leftmost=True)
-    return len(tags)
+    return len(ours)
+
+
+def _is_ours(note: bytes) -> bool:
+    try:
+        return str(json.loads(note)[0]["headers"]["task"]).startswith(OURS)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False

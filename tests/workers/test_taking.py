@@ -94,9 +94,9 @@ class Worker:
         message.ack()
 
 
-def _send(app: Celery, number: int, queue: str = "short", **options: Any) -> None:
+def _send(app: Celery, number: int, queue: str = "short", task: str = "strongroom.store", **options: Any) -> None:
     with app.connection_for_write() as connection:
-        app.send_task("a-task", kwargs={"number": number}, queue=queue, connection=connection, **options)
+        app.send_task(task, kwargs={"number": number}, queue=queue, connection=connection, **options)
 
 
 def test_messages_come_by_priority_and_in_order_and_are_gone_when_acknowledged(app: Celery, broker: redis.Redis) -> None:
@@ -130,7 +130,7 @@ def test_what_a_worker_took_and_never_read_is_noted_down_and_put_back_by_the_nex
     await_that(lambda: not broker.keys("short*"), "the broker has handed the message out")
     assert broker.hlen(UNACKED) == broker.zcard("unacked_index") == 1
     (envelope, exchange, key) = json.loads(next(iter(broker.hgetall(UNACKED).values())))
-    assert (envelope["headers"]["task"], exchange, key) == ("a-task", "", "short")
+    assert (envelope["headers"]["task"], exchange, key) == ("strongroom.store", "", "short")
     assert dead.got == []
     living = Worker(app)
     with closing(living.connection):
@@ -138,6 +138,23 @@ def test_what_a_worker_took_and_never_read_is_noted_down_and_put_back_by_the_nex
         assert living.take(1) == [7]
     assert broker.hlen(UNACKED) == broker.zcard("unacked_index") == 0
     dead.die()
+
+
+def test_what_another_program_has_in_hand_stays_there(app: Celery, broker: redis.Redis) -> None:
+    """Two Celery programs on one database share the place where that is noted down."""
+    other = Worker(app)
+    other.begin()
+    with pytest.raises(TimeoutError):
+        other.connection.drain_events(timeout=0.05)
+    _send(app, 7, priority=3, task="billing.charge_card")
+    await_that(lambda: broker.hlen(UNACKED) == 1, "it is being done")
+    broker.hset(UNACKED, "odd", b"no JSON")
+    broker.zadd("unacked_index", {"odd": 1, "gone": 2})
+    worker = Worker(app)
+    with closing(worker.connection):
+        worker.begin()
+        assert (broker.llen("short\x06\x163"), broker.hlen(UNACKED)) == (0, 2)
+    other.die()
 
 
 def test_what_names_no_tag_is_handed_over_as_it_is(app: Celery, broker: redis.Redis) -> None:
