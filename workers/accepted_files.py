@@ -73,19 +73,22 @@ def opened(inbox: Path, row: JobRow) -> JobRow:
     return row
 
 
-def any_waits(database: Database, inbox: Path) -> bool:
-    """Whether a file of the inbox is a job that is to be done here, known to the ledger or not.
+def count_waiting(database: Database, inbox: Path) -> int:
+    """Return how many files of the inbox are jobs that are to be done here, known to the ledger or not.
 
-    One that only a newer worker understands is not, as for ``listing.count_active``: it is parked.
+    Of very many those are counted that were come across first. One that only a newer worker understands does not count, as for
+    ``listing.count_active``: it is parked.
     """
     names = _names(inbox)
     for part in iter(lambda: list(islice(names, _AT_ONCE)), []):
         with database.read() as connection:
             known = states_of(connection, part)
             later = known.keys() & for_newer_workers(connection)
-        if any(known.get(name) not in ENDED and os.path.lexists(inbox / f"{name}{SUFFIX}") for name in set(part) - later):
-            return True
-    return False
+        left = set(part) - later
+        count = sum(known.get(name) not in ENDED and os.path.lexists(inbox / f"{name}{SUFFIX}") for name in left)
+        if count:
+            return count
+    return 0
 
 
 def as_new(row: JobRow) -> NewJob:

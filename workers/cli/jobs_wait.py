@@ -142,13 +142,13 @@ def _named(engine: Engine, job_ids: Sequence[str]) -> Callable[[], Seen]:
 
 def _everything(engine: Engine, settings: Settings) -> Callable[[], Seen]:
     from models.listing import count_active, count_states, newest_jobs  # noqa: PLC0415 - see output.engine_on
-    from workers.accepted_files import any_waits  # noqa: PLC0415 - the same
+    from workers.accepted_files import count_waiting  # noqa: PLC0415 - the same
 
     def look() -> Seen:
         with engine.database.read() as connection:
             active = count_active(connection)
         # The inbox after the ledger: a file that was entered meanwhile is found to be active.
-        waiting = active or int(any_waits(engine.database, engine.folder.inbox)) or int(_is_asked_for_more(engine, settings))
+        waiting = active or count_waiting(engine.database, engine.folder.inbox) or int(_is_asked_for_more(engine, settings))
         if waiting:
             return Seen(waiting)
         with engine.database.read() as connection:

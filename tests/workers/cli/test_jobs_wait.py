@@ -87,8 +87,11 @@ def test_with_all_any_job_that_has_not_ended_is_waited_for(desk: Desk, state: St
 
 
 def test_with_all_an_accepted_file_that_the_ledger_does_not_know_is_waited_for(desk: Desk) -> None:
-    desk.stage("waits-0001", document())
-    assert run(desk, "--all", "--timeout", "0").exit_code == TIMED_OUT
+    for name in ("waits-0001", "waits-0002", "waits-0003"):
+        desk.stage(name, document())
+    answer = run(desk, "--all", "--timeout", "0")
+    assert answer.exit_code == TIMED_OUT
+    assert "3 jobs had not ended after 0 s." in answer.stderr
     desk.run("waits-0001")
     assert run(desk, "--all", "--timeout", "0").exit_code == 0
 
