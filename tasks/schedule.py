@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -13,7 +14,9 @@ from models.schedule import MISSED_AT_MOST, Plan, SlotRow, claim_due, is_due
 from strongroom.errors import BrokerUnavailable
 from strongroom.routes import PRIORITIES
 from tasks.entering import planned_job, planned_message
-from tasks.services import Broker
+
+if TYPE_CHECKING:
+    from tasks.services import Broker
 
 log = structlog.get_logger()
 

@@ -28,8 +28,8 @@ from strongroom.locks import locked_if_free
 from workers.alarm_state import AlarmState, keep_alarms, load_alarms
 from workers.alerts import AlertKind, Alerts
 from workers.drills import DRILLS, observe_drills
+from workers.durations import span
 from workers.seldom import Seldom
-from workers.why import span
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workers.alarm_view import AlarmFacts
-from workers.why import span
+from workers.durations import span
 
 State = Literal["fine", "note", "trouble"]
 

@@ -21,14 +21,12 @@ from celery.signals import (
     worker_ready,
     worker_shutdown,
 )
-from kombu.transport.redis import Transport
 
 from config.settings import Settings
 from tasks.probe import PROBE_TASK, register_probe
-from workers.composition import AppBroker
+from workers.app_broker import AppBroker
 from workers.liveness import give_busy_sign, give_sign, give_work_sign, remove_sign
 from workers.nodes import part_of
-from workers.taking import TakingChannel
 
 if TYPE_CHECKING:
     from workers.schedules import Clerk
@@ -53,6 +51,10 @@ _READ_AFTER_S = 1.0
 @celeryd_after_setup.connect
 def settle(sender: Any, instance: Any, **_: object) -> None:
     """Learn which part this is, the probe, and how to take messages, before the pool's processes are forked."""
+    from kombu.transport.redis import Transport  # noqa: PLC0415 - beat imports this module, too, and takes none
+
+    from workers.taking import TakingChannel  # noqa: PLC0415 - the same
+
     _part[:] = [part_of(sender)]
     Transport.Channel = TakingChannel
     register_probe(instance.app)

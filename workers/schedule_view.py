@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from config.cron import Cron
 from models.ledger import JobRow, find_jobs
 from models.schedule import UNSEEN, Plan, ScheduleRow, SlotRow, count_slots, find_schedules, last_slots
-from workers.why import span
+from workers.durations import span
 
 COUNTED = timedelta(days=30)
 _BAD = frozenset({"failed", "quarantined"})

@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
 from config.schedules import SCHEDULED
 from config.settings import Settings
 from models.schedule import Plan
-from storage.engine import Engine
 from strongroom.errors import StorageError
 from tasks.owner import this_process
 from tasks.schedule import run_due
-from tasks.services import Broker
-from workers.prepare import make_engine
+from workers.jobs_ledger import Ledger, open_ledger
+
+if TYPE_CHECKING:
+    from tasks.services import Broker
 
 log = structlog.get_logger()
 
@@ -43,7 +46,8 @@ class Clerk:
         self._name = this_process()
         self._stopping = threading.Event()
         self._looked_s = time.monotonic()
-        self._engine: Engine | None = None
+        self._opened = ExitStack()
+        self._ledger: Ledger | None = None
         self._thread = threading.Thread(target=self._repeat, name="schedules", daemon=True)
 
     def start(self) -> None:
@@ -55,8 +59,7 @@ class Clerk:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
-        if self._engine is not None:
-            self._engine.close()
+        self._opened.close()
 
     def is_stuck(self) -> bool:
         """Tell whether a look hangs, so that only a new process can help."""
@@ -64,9 +67,9 @@ class Clerk:
 
     def look(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Start what is due."""
-        if self._engine is None:
-            self._engine = _open_engine(self._settings)
-        run_due(self._engine.database, self._broker, self._plans, now(), self._name)
+        if self._ledger is None:
+            self._ledger = self._opened.enter_context(open_ledger(self._settings))
+        run_due(self._ledger.database, self._broker, self._plans, now(), self._name)
 
     def _repeat(self) -> None:
         while True:
@@ -79,12 +82,3 @@ class Clerk:
             self._looked_s = time.monotonic()
             if self._stopping.wait(self._every_s):
                 return
-
-
-def _open_engine(settings: Settings) -> Engine:
-    engine = make_engine(settings)
-    try:
-        return engine.open()
-    except BaseException:
-        engine.close()
-        raise

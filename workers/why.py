@@ -12,6 +12,7 @@ from models.leases import LEASE
 from models.ledger import JobRow, State
 from strongroom.errors import DiskFull, InvalidMessage, MessageTooNew, NotEnoughSpace, QuotaExceeded
 from tasks.unreadable import MESSAGE
+from workers.durations import span
 from workers.situation import Situation, percent
 
 SOON = timedelta(seconds=2)
@@ -28,15 +29,6 @@ _UP = "no service runs on this folder: start it with `strongroom up`"
 def why(situation: Situation) -> str:
     """Return what the job does, or waits for, or what became of it and what can be done about that."""
     return _WORDS[situation.row.state](situation)
-
-
-def span(time: timedelta) -> str:
-    """Return a duration as people say it, in one unit."""
-    seconds = max(0.0, time.total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else f"{seconds:.1f} s"
 
 
 def place_of(owner: str) -> str:

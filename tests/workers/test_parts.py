@@ -122,7 +122,10 @@ SELDOM = {"alembic", "apprise", "boto3", "botocore", "pyrage", "click_repl", "pr
     [
         ("workers.service", SELDOM | {"celery", "kombu", "redis", "sqlalchemy", "flower"}),
         ("workers.launch, workers.main, workers.pulse, celery.bin.worker", SELDOM | {"flower", "prometheus_client"}),
-        ("workers.launch, workers.outside, workers.pulse, celery.bin.beat", SELDOM | {"flower", "tasks.registry"}),
+        (
+            "workers.launch, workers.outside, workers.pulse, workers.alarm, workers.schedules, celery.bin.beat",
+            SELDOM | {"flower", "tasks.registry", "storage.engine"},
+        ),
         ("workers.web, workers.outside, flower.command", SELDOM | {"sqlalchemy", "storage", "structlog", "tasks.registry"}),
     ],
     ids=["supervisor", "worker", "beat", "flower"],

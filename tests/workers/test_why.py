@@ -10,8 +10,9 @@ import pytest
 
 from models.ledger import JobRow, State
 from tests.support.catalogue import START
+from workers.durations import span
 from workers.situation import Situation, facts, percent
-from workers.why import span, why
+from workers.why import why
 
 NOW = START + timedelta(hours=12)
 ROW = JobRow(

@@ -14,8 +14,8 @@ from models.ledger import JobRow, State
 from models.listing import COUNTED
 from strongroom.routes import PRIORITIES
 from workers.cli.output import console, counted, fold, told
+from workers.durations import span
 from workers.situation import percent
-from workers.why import span
 
 STYLES: Mapping[str, str] = {
     "done": "green",

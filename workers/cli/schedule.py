@@ -154,7 +154,7 @@ def _print_views(views: list[ScheduleView]) -> None:
 
 
 def _row(view: ScheduleView) -> tuple[Text, ...]:
-    from workers.why import span  # noqa: PLC0415 - see output.engine_on
+    from workers.durations import span  # noqa: PLC0415 - see output.engine_on
 
     name = Text(view.plan.name, "bold red" if view.troubles else "bold")
     if view.cron is None:
