@@ -116,7 +116,7 @@ async def test_a_database_that_hangs_is_told_within_seconds(settings: Settings) 
         window = Window(settings.model_copy(update={"database_url": SecretStr(url)}))
         started = time.monotonic()
         fields = health_fields(await window.fresh())
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20, "a database driver's own patience is minutes"
         assert fields == {"ready": False, "parts": {}, "broker": False, "database": False, "oldest_waiting_s": None}
 
 
