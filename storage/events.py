@@ -185,6 +185,10 @@ _KIND_OF = {kind.key: kind for kind in _KINDS}
 _TIMES = ("at", "stored_at", "to_stored_at")
 
 
+REDACTED = "." * 64
+"""What stands where the digest of an erased content stood, in what is told of another library's revision that was given up."""
+
+
 def as_entry(event: Event | VersionRecord) -> dict[str, Any]:
     """Return the journal entry that tells of an event: one key, its kind. Empty texts are left out."""
     if isinstance(event, VersionRecord):

@@ -13,13 +13,12 @@ from pathlib import Path
 from backports import zstd
 
 from storage.codecs import decode
+from storage.events import REDACTED
 from storage.index import read_index
 from storage.read import file_sha256
 from strongroom.errors import IntegrityError
 
 DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-REDACTED = "." * 64
-"""What stands where a digest stood, in what is told of another library's revision that was given up long ago."""
 PIECE_BYTES = 1 << 20
 _WHOLE_BYTES = 256 << 20
 _MAGICS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}

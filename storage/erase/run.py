@@ -33,12 +33,12 @@ from storage.encodings import Plain, encode_alone
 from storage.erase.files import scrub_lines, scrub_payloads, scrub_strays, scrub_trash, scrub_tree
 from storage.erase.holders import Holders, Holding
 from storage.erase.indexes import empty_segments, forget_records, survey, told_contents
-from storage.erase.needles import REDACTED, Gone
+from storage.erase.needles import Gone
 from storage.erase.note import Note, Target, drop_note, pending_notes, write_note
 from storage.erase.plan import Plan, StillHeld, make_plan, still_held
 from storage.erase.proof import Proof, prove
 from storage.erase.words import ends_of, erased, tells, what_is_left
-from storage.events import read_events
+from storage.events import REDACTED, read_events
 from storage.index import VersionRecord
 from storage.journal import wipe_entries
 from storage.name_events import Unaliased

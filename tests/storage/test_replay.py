@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from storage.events import Event, Removed, Restored, as_entry, parse_entry
+from storage.events import REDACTED, Event, Purged, Removed, Restored, as_entry, parse_entry
 from storage.index import VersionRecord
 from storage.replay import replay
 from storage.replayed import Replayed
@@ -48,6 +49,17 @@ def test_what_such_a_removal_took_is_restored_by_its_time() -> None:
 
 def test_a_removal_of_what_no_record_holds_removes_nothing() -> None:
     assert _contents(replay(RECORDS, [_removed(0, "c" * 64)])) == [FIRST, SECOND]
+
+
+def test_two_revisions_that_were_given_up_and_whose_contents_were_erased_are_still_two() -> None:
+    records = [replace(one, content_sha256=REDACTED) for one in RECORDS]
+    removed = [replace(_removed(hour, REDACTED), revision=hour + 1) for hour in (0, 1)]
+    purged = [Purged("/a/b", "1.0", one.stored_at, one.revision, LATER + timedelta(days=1)) for one in removed]
+    found = replay(records, [*removed, *purged]).libraries["/a/b"].versions["1.0"]
+    assert [(one.number, one.removed is not None, one.forgotten) for one in found.revisions] == [
+        (1, True, True),
+        (2, True, False),
+    ]
 
 
 def test_an_entry_without_the_content_is_read_and_written_as_before() -> None:
