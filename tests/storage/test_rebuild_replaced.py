@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
+from models.commit import add_segment
 from storage.compress import Compress
 from storage.engine import Engine
+from storage.read import stored_blocks
+from storage.segments import SegmentWriter
 from tests.conftest import OpenEngine
 from tests.storage.test_rebuild import differences, rebuilt, tables
 from tests.support.alike import text as text_of
 from tests.support.archive import check_promises, document
-from tests.support.crash import crash_at
+from tests.support.crash import crash_at, observed
 
 OLD, NEW, OTHER = text_of(1), text_of(1, [3]), text_of(7)
 
@@ -102,3 +105,24 @@ def test_what_a_compress_that_died_has_written_makes_nothing_unreadable(engine: 
         compress(later)
         check_promises(later)
         assert [later.read("/a", version) for version in "12"] == [OLD, NEW]
+
+
+def test_a_batch_is_given_up_when_a_place_comes_to_be_that_its_index_does_not_name(engine: Engine) -> None:
+    place, came = engine.find("/a", "1").place, list[str]()
+
+    def store_once_more(step: str) -> None:
+        if step == "segment: rename" and not came:
+            came.append(step)
+            writer = SegmentWriter(engine.folder)
+            writer.append_copy(place, stored_blocks(engine.folder, place))
+            with engine.database.write("meanwhile") as connection:
+                add_segment(connection, writer.finish([]).segment, datetime.now(UTC))
+
+    with observed(store_once_more):
+        compress(engine)
+    assert len(places(engine, "1")) == 2, "both are there, and compress has dropped none"
+    compress(engine)
+    assert len(places(engine, "1")) == 1
+    before = tables(engine)
+    with again(engine) as later:
+        assert differences(before, tables(later)) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from storage.documents import Limits
 from storage.engine import Engine
 from storage.index import read_index
 from storage.rebuild import Rebuilt
-from strongroom.errors import IntegrityError
+from strongroom.errors import DataFolderError, IntegrityError, StorageError
 from tests.conftest import OpenEngine
 from tests.storage.test_rebuild import differences, lose, rebuilt, tables
 from tests.support.alike import text as text_of
 from tests.support.archive import body, check_promises, document, large_body, view
 from tests.support.crash import die_at, steps_of
+from tests.support.faults import faults
+from tests.support.thorough import stride
 
 DOCUMENTS = [
     document("/a/b", "1.0", body(n=1, library_id="/a/b", version="1.0"), source="https://a.example", metadata={"x": [1]}),
@@ -162,3 +166,26 @@ def test_a_rebuild_that_dies_anywhere_goes_on_when_it_runs_again(engine: Engine)
         with Engine(engine.folder.root, engine.options).open() as later:
             assert view(later) == before
             check_promises(later)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_a_call_that_fails_anywhere_is_told_and_the_next_rebuild_does_it(engine: Engine, code: int) -> None:
+    engine.store(DOCUMENTS)
+    engine.tree.catch_up()
+    before = view(engine)
+    number, fired = 1, True
+    while fired:
+        without_indexes(engine)
+        with faults(number, code) as injected, suppress(StorageError):
+            rebuilt(engine)
+        fired = injected.fired
+        if number > 1:
+            with Engine(engine.folder.root, engine.options) as later, suppress(DataFolderError):
+                later.open()
+                assert view(later) == before
+        number += stride(7)
+    assert number > 20, "hardly anything was made to fail"
+    later, _, _ = again(engine)
+    with later:
+        assert view(later) == before
+        check_promises(later)
