@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def parse_index(data: bytes, segment_sha256: str, called: str = "") -> Index:
     try:
         head, *lines = [orjson.loads(line) for line in _body(data).splitlines()]
         if head["strongroom_index"] > FORMAT:
-            raise ValueError(f"format {head['strongroom_index']} is newer than this release")
+            raise _newer(called or f"{segment_sha256}.index", head["strongroom_index"])
         if head["segment_sha256"] != segment_sha256:
             raise ValueError("it is another segment's")
         places = tuple(_place(line["object"], head["segment_sha256"]) for line in lines if "object" in line)
@@ -140,9 +140,18 @@ def _damaged(called: str, error: Exception) -> IntegrityError:
     return IntegrityError(f"The index {called} is damaged: {error}.", None, {"damage": "index_damaged"})
 
 
-def record_from_json(fields: Mapping[str, Any]) -> VersionRecord:
-    """Return the record that ``as_json`` wrote."""
-    return VersionRecord(**{**fields, "stored_at": datetime.fromisoformat(fields["stored_at"])})
+def _newer(called: str, number: object) -> IntegrityError:
+    words = f"The index {called} has the format {number}, which this release cannot read."
+    return IntegrityError(words, "Use the release that wrote it.", {"damage": "index_damaged", "newer": True})
+
+
+def record_from_json(told: Mapping[str, Any]) -> VersionRecord:
+    """Return the record that ``as_json`` wrote. Fields that a later release has added are passed over."""
+    known = {name: value for name, value in told.items() if name in _OF_RECORD}
+    return VersionRecord(**{**known, "stored_at": datetime.fromisoformat(told["stored_at"])})
+
+
+_OF_RECORD = {one.name for one in fields(VersionRecord)}
 
 
 def _place_as_json(place: Place) -> dict[str, Any]:

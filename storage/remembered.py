@@ -111,7 +111,7 @@ class Remembered:
             return read_index(self.folder.index(name))
         except IntegrityError as error:
             code = str(error.context.get("damage", "index_damaged"))
-            if alone:
+            if alone or error.context.get("newer"):  # that one is whole: nothing is to take its place
                 self.find(code, self.folder.relative(self.folder.index(name)), error.message)
             else:
                 self.unindexed[name] = code

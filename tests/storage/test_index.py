@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +89,14 @@ def test_a_missing_index_is_told_from_a_damaged_one(path: Path) -> None:
     with pytest.raises(IntegrityError) as caught:
         read_index(path)
     assert caught.value.context["damage"] == "index_missing"
+
+
+def test_fields_and_lines_of_a_later_release_are_passed_over(path: Path) -> None:
+    body = path.read_bytes()[: path.read_bytes().rfind(b"\n", 0, -1) + 1]
+    body = body.replace(b'{"version":{', b'{"version":{"later":[1],').replace(b'{"object":{', b'{"object":{"later":[1],')
+    body = body.replace(b'{"strongroom_index"', b'{"later":1,"strongroom_index"') + b'{"later":{}}\n'
+    path.write_bytes(body + b'{"index_sha256":"%s"}\n' % hashlib.sha256(body).hexdigest().encode())
+    assert read_index(path) == WHOLE
 
 
 def test_another_segments_index_is_refused(path: Path) -> None:
