@@ -146,7 +146,8 @@ def test_nothing_is_taken_from_a_segment_that_does_not_hash_to_its_name(engine: 
 def test_an_index_of_a_later_format_is_told_and_left_alone(engine: Engine) -> None:
     engine.store(DOCUMENTS)
     path = engine.folder.index(engine.find("/c").place.segment_sha256)
-    body = path.read_bytes()[: path.read_bytes().rfind(b"\n", 0, -1) + 1].replace(b'"strongroom_index":1', b'"strongroom_index":2')
+    whole = path.read_bytes()
+    body = whole[: whole.rfind(b"\n", 0, -1) + 1].replace(b'"strongroom_index":1', b'"strongroom_index":2')
     path.write_bytes(body + b'{"index_sha256":"%s"}\n' % hashlib.sha256(body).hexdigest().encode())
     written = path.read_bytes()
     later, codes, result = again(engine)
