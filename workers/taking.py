@@ -10,7 +10,7 @@ What a worker that was killed had in hand, the next one to be ready puts back: s
 from __future__ import annotations
 
 import json
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from kombu.transport.redis import Channel
@@ -55,11 +55,13 @@ class TakingChannel(Channel):
     """Kombu's channel with other methods that take a message and read it. What comes back looks like BRPOP's answer."""
 
     connection_errors: tuple[type[Exception], ...]
+    ResponseError: type[Exception]
     _queue_cycle: Any  # this and the next are kombu's own, which its stubs leave out
     _q_for_pri: Any
     _idle = False
     _waits = False
     _begun = False
+    _doubtful = False
 
     def basic_consume(self, queue: str, *arguments: Any, **options: Any) -> Any:
         """Begin to take messages; before the first of a worker's own queue, put back what others had in hand."""
@@ -72,6 +74,9 @@ class TakingChannel(Channel):
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
+        if self._doubtful:
+            self._doubtful = False
+            put_back(self)
         keys = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]
         commands: list[tuple[Any, ...]] = [("EVAL", _TAKE, 2 + len(keys), self.unacked_key, self.unacked_index_key, *keys)]
         if self._idle:
@@ -80,7 +85,9 @@ class TakingChannel(Channel):
             commands.insert(0, ("BLMOVE", own, own, "RIGHT", "RIGHT", WAIT_S))
         connection = self.client.connection
         self._in_poll, self._brpop_sent_at, self._waits = connection, monotonic(), self._idle
-        connection.send_packed_command(connection.pack_commands(commands))
+        # Without the client's PING before it: when that fails the client connects anew, and the poller knows nothing of it. It
+        # asks a second time then, and one answer would be taken for the other's.
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 
     def _brpop_read(self, **options: Any) -> Any:
         self._idle, waits = True, self._waits
@@ -99,17 +106,27 @@ class TakingChannel(Channel):
             self.client.connection.disconnect()
             self._in_poll = None
             raise
+        except self.ResponseError:
+            # A broker that is full lets nobody wait so: we wait. The script's answer comes behind this one all the same.
+            sleep(WAIT_S)
+
+    def _on_connection_disconnect(self, connection: Any) -> None:
+        """Remember that an answer was lost with its connection: it may have held a message, which is noted down as taken."""
+        self._doubtful = self._doubtful or self._in_poll is connection
+        kombus: Any = super()
+        kombus._on_connection_disconnect(connection)
 
 
 def put_back(channel: Any) -> int:
     """Put our messages that workers have in hand back into their queues; return how many that were.
 
-    For a worker that begins to take messages, also when the broker is back. What a dead one had in hand is done after all, not in
-    six hours when the broker's patience is over. What a living one has is delivered twice: the ledger has it done once. Of other
-    programs nobody knows that: theirs stay, should they share the broker's database.
+    For a worker that begins to take messages, also when the broker is back, or an answer was lost. What a dead one had in hand
+    is done after all, not in six hours when the broker's patience is over. What a living one has is delivered twice: the ledger
+    has it done once. Of other programs nobody knows that: theirs stay, should they share the broker's database.
     """
-    tags = channel.client.zrange(channel.unacked_index_key, 0, AT_MOST - 1)
-    notes = channel.client.hmget(channel.unacked_key, tags) if tags else []
+    with channel.conn_or_acquire() as client:  # not the channel's own: an answer may be on its way there
+        tags = client.zrange(channel.unacked_index_key, 0, AT_MOST - 1)
+        notes = client.hmget(channel.unacked_key, tags) if tags else []
     ours = [tag for tag, note in zip(tags, notes, strict=True) if note is not None and _is_ours(note)]
     for tag in ours:
         channel.qos.restore_by_tag(tag, leftmost=True)

@@ -170,3 +170,40 @@ def test_what_names_no_tag_is_handed_over_as_it_is(app: Celery, broker: redis.Re
             assert channel.client.parse_response(channel.client.connection, "BRPOP") == (b"short", odd)
             channel._in_poll = None
     assert broker.hlen(UNACKED) == 0
+
+
+def test_a_message_whose_answer_is_lost_comes_though_no_worker_starts(app: Celery, broker: redis.Redis) -> None:
+    """Kombu drops a connection that does not answer, and asks on the next one, on the same channel."""
+    worker = Worker(app)
+    with closing(worker.connection):
+        worker.begin()
+        channel: Any = worker.connection.default_channel
+        with pytest.raises(TimeoutError):
+            worker.connection.drain_events(timeout=0.05)
+        _send(app, 7, priority=3)
+        await_that(lambda: broker.hlen(UNACKED) == 1, "the broker has handed the message out")
+        channel.client.connection.disconnect()
+        assert worker.take(1) == [7]
+    assert broker.hlen(UNACKED) == broker.zcard("unacked_index") == 0
+
+
+def test_an_idle_worker_outlasts_a_broker_that_is_full(app: Celery, broker: redis.Redis) -> None:
+    """It refuses BLMOVE then, and answers the script behind that all the same."""
+    worker = Worker(app)
+    with closing(worker.connection):
+        worker.begin()
+        with pytest.raises(TimeoutError):
+            worker.connection.drain_events(timeout=0.05)
+        broker.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(redis.OutOfMemoryError):
+                broker.blmove("short", "short", 0.1, "RIGHT", "RIGHT")
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    worker.connection.drain_events(timeout=0.15)
+        finally:
+            broker.config_set("maxmemory", 0)
+        for number in range(3):
+            _send(app, number)
+        assert worker.take(3) == [0, 1, 2]
+    assert broker.hlen(UNACKED) == 0
