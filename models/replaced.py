@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from functools import cache
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
@@ -61,19 +60,20 @@ def replaced_places(connection: Connection, told: Iterable[tuple[str, Collection
     return found
 
 
-def drop_replaced(connection: Connection, replaced: Collection[Replaced], most: int, is_whole: Callable[[Place], bool]) -> int:
+Places = Mapping[str, Place]
+"""The newest place of each content."""
+
+
+def drop_replaced(connection: Connection, replaced: Collection[Replaced], can_read: Callable[[Place, Places], bool]) -> int:
     """Forget places that were replaced, where their content can be read without them; return how many.
 
-    It can, when following at most so many references, each to the newest place, leads to an end, and each of these places
-    ``is_whole``: whoever wrote what replaces them may have died before his commit, and damage is for a repair to judge.
+    ``can_read`` tells whether it can from a place, when what that refers to lies where it is told: whoever wrote what replaces
+    them may have died before he read it back or before his commit, and damage is for a repair to judge.
     """
-    newest = _newest(connection, {content for content, _ in replaced})
-    whole = cache(is_whole)
-    good = {
-        content
-        for content in {content for content, _ in replaced}
-        if (content, newest[content].segment_sha256) not in replaced and _is_readable(content, newest, most, whole)
-    }
+    contents = {content for content, _ in replaced}
+    newest = _newest(connection, contents)
+    sound = {one for one in contents if (one, newest[one].segment_sha256) not in replaced}
+    good = {one for one in sound if can_read(newest[one], newest)}
     doomed = [{"content": content, "segment": segment} for content, segment in replaced if content in good]
     mine = (_OBJECT.c.content_sha256 == bindparam("content")) & (_OBJECT.c.segment_sha256 == bindparam("segment"))
     if doomed:
@@ -95,15 +95,3 @@ def _newest(connection: Connection, contents: Collection[str]) -> dict[str, Plac
             found |= places
         wanted = more - looked_for
     return found
-
-
-def _is_readable(content: str, newest: Mapping[str, Place], most: int, is_whole: Callable[[Place], bool]) -> bool:
-    reference: str | None = content
-    for _ in range(most + 1):
-        place = newest.get(reference) if reference is not None else None
-        if place is None or not is_whole(place):
-            return False
-        reference = place.reference_sha256
-        if reference is None:
-            return True
-    return False

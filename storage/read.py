@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from models.rows import Place
@@ -118,6 +119,20 @@ def is_whole(folder: DataFolder, place: Place) -> bool:
     """
     try:
         for _ in stored_blocks(folder, place):
+            pass
+    except IntegrityError:
+        return False
+    return True
+
+
+def can_read(folder: DataFolder, place: Place, places: Mapping[str, Place]) -> bool:
+    """Whether an object's stored bytes unpack to the content recorded, with what they refer to where ``places`` says.
+
+    Raises:
+        TransientIO, PermissionRefused: nobody can tell now.
+    """
+    try:
+        for _ in stream_content(replace(folder, find_place=places.get), place):
             pass
     except IntegrityError:
         return False

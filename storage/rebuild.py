@@ -27,7 +27,7 @@ from models.rows import Place
 from models.upkeep_tables import Audit
 from storage.index import Index
 from storage.layout import DataFolder
-from storage.read import READABLE_DEPTH, is_whole
+from storage.read import READABLE_DEPTH, can_read
 from storage.remembered import Progress, Remembered
 from storage.replay import replay
 from storage.replayed import Replayed
@@ -193,7 +193,7 @@ class _Rebuilding:
         replaced = replaced_places(self.connection, [(name, older) for name, older in named if older])
         rows.newest_places_last(self.connection, replaced)
         break_circles(self.connection, READABLE_DEPTH)
-        drop_replaced(self.connection, replaced, READABLE_DEPTH, partial(is_whole, self._folder))
+        drop_replaced(self.connection, replaced, partial(can_read, self._folder))
         ReplayedRows(self._folder, self._replayed, rows.sizes_of_contents(self.connection), self._now).add(
             self.connection, self.remembered
         )

@@ -13,6 +13,7 @@ from models.recompress import Shown, dependents, replace_places
 from models.replaced import not_before, segments_of
 from models.rows import NewSegment, Place
 from models.sweeping import live_records
+from storage.allowance import discard
 from storage.carry import with_replaced
 from storage.chains import are_short
 from storage.encodings import SMALLEST, Kept, packed
@@ -122,7 +123,7 @@ class Rewrite:
                 when = not_before(connection, now, set().union(*before.values()))
             segments = self._finish(self._records(), before, when)
             new = {place.content_sha256: place for segment in segments for place in segment.places}
-            self._read_back(new)
+            self._read_back(segments, new)
             return set() if self._makes_too_long(new) else self._replace(segments, set().union(*before.values()), now)
         finally:
             self.abort()
@@ -173,8 +174,16 @@ class Rewrite:
 
         return find
 
-    def _read_back(self, new: Mapping[str, Place]) -> None:
-        """Read what is durable now, through what it refers to, as any reader will."""
+    def _read_back(self, segments: Sequence[NewSegment], new: Mapping[str, Place]) -> None:
+        """Read what is durable now, through what it refers to, as any reader will. What is wrong goes: it claims to be newer."""
+        try:
+            self._read_whole(new)
+        except IntegrityError:
+            with self.database.write("compress") as connection:
+                discard(connection, self.folder, segments)
+            raise
+
+    def _read_whole(self, new: Mapping[str, Place]) -> None:
         folder = replace(self.folder, find_place=self._finder(new))
         for place in new.values():
             digest = hashlib.sha256()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime
 
 import pytest
@@ -93,6 +94,32 @@ def test_the_old_place_comes_back_when_the_new_one_is_damaged(engine: Engine, da
     with again(engine) as later:
         assert places(later, "1")[0] == old
         assert len(places(later, "1")) == 2
+
+
+def test_the_old_place_comes_back_when_the_new_one_unpacks_to_something_else(engine: Engine) -> None:
+    """Compress reads back what it wrote, and leaves what is wrong for the sweep: a rebuild may come before that."""
+    old = engine.find("/a", "1").place
+    writer = SegmentWriter(engine.folder)
+    writer.describe(writer.append_stream([gzip.compress(OTHER)]), old.content_sha256, old.size_bytes, "gzip")
+    writer.finish([], datetime.now(UTC), [old.segment_sha256])
+    with again(engine) as later:
+        assert places(later, "1")[0] == old.segment_sha256
+        assert len(places(later, "1")) == 2
+
+
+def test_what_does_not_read_back_is_gone_at_once(engine: Engine) -> None:
+    before, there = tables(engine), set(engine.folder.segments.glob("??/*"))
+
+    def damage(step: str) -> None:
+        if step == "segment: fsync folder":
+            for path in set(engine.folder.segments.glob("??/*")) - there:
+                if not path.suffix:
+                    path.write_bytes(bytes(path.stat().st_size))
+
+    with observed(damage):
+        compress(engine)
+    assert set(engine.folder.segments.glob("??/*")) == there
+    assert differences(before, tables(engine)) == []
 
 
 @pytest.mark.parametrize("step", ["compress: commit", "segment: rename"])
