@@ -37,6 +37,9 @@ def rebuild(
 
     Exit codes: 0 the catalogue is new and lacks nothing; 1 it is new and may lack what is listed, or it is as it was: then an
     error says so.
+
+    JSON: an object with `libraries`, `versions`, `revisions`, `segments` and `objects` (how many the new catalogue has),
+    `seconds`, `before` (where the old one is kept; else null) and `findings`, an array of objects with `code`, `path` and `message`.
     """
     with reported(as_json=as_json):
         settings = settings_of(data)
