@@ -53,6 +53,13 @@ def test_a_cleanup_job_removes_what_the_policies_say_and_names_it(desk: Desk) ->
     assert trail[0]["details"]["plan_id"] == row.outcome["plan_id"]
 
 
+def test_what_a_cleanup_job_removed_is_gone_from_the_tree_when_the_job_has_run(desk: Desk) -> None:
+    """Its row says that it is done before that: its lease is no longer in force, and was not lost either."""
+    _store(desk)
+    run_job(CLEANUP, desk.services, MESSAGE, "m")
+    assert desk.engine.tree.hide() == 0
+
+
 def test_without_a_policy_nothing_is_removed(desk: Desk) -> None:
     _store(desk)
     run_job(CLEANUP, desk.services, {**MESSAGE, "policies": {}}, "m")
