@@ -19,6 +19,9 @@ _RUNNING = select(_JOB.c.needs_bytes, _JOB.c.progress).where(_JOB.c.state == "ru
 
 AT_ONCE = 1000
 
+_LOOKED_AT = 2_000
+"""Among how many of those that wait longest ``sent_again`` looks."""
+
 
 def promised_bytes(connection: Connection) -> int:
     """Return what the running jobs may still need of the disk; a job that says how far it has come needs the rest only.
@@ -44,6 +47,16 @@ def parked_jobs(connection: Connection, limit: int = AT_ONCE, *, accepted_before
     query = select(*COLUMNS).where(_JOB.c.state == "parked").order_by(_JOB.c.created_at, _JOB.c.job_id).limit(limit)
     if accepted_before is not None:
         query = query.where(_JOB.c.created_at <= accepted_before)
+    return [JobRow(*row) for row in connection.execute(query)]
+
+
+def sent_again(connection: Connection, limit: int = AT_ONCE, *, accepted_before: datetime | None = None) -> list[JobRow]:
+    """Return the jobs that were tried before and have a message under way; a parked one is such a job once it has been woken."""
+    inner = select(*COLUMNS).where(_JOB.c.state == "queued")
+    if accepted_before is not None:
+        inner = inner.where(_JOB.c.created_at <= accepted_before)
+    oldest = inner.order_by(_JOB.c.created_at, _JOB.c.job_id).limit(_LOOKED_AT).subquery()
+    query = select(oldest).where(oldest.c.token > 0).order_by(oldest.c.created_at, oldest.c.job_id).limit(limit)
     return [JobRow(*row) for row in connection.execute(query)]
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from models.admission import parked_jobs, promised_bytes, wake_jobs
+from models.admission import parked_jobs, promised_bytes, sent_again, wake_jobs
 from models.leases import postpone_job
 from models.ledger import JobRow
 from storage.governor import store_peak
@@ -21,7 +21,7 @@ from strongroom.contracts import DocumentReceipt, ErrorInfo
 from strongroom.errors import NotEnoughSpace, QuotaExceeded
 from strongroom.result import Problem
 from tasks.services import Services
-from tasks.turns import GROWTH, Name, growth_of, has_turn, kept_bytes, may_fit, wanted_by
+from tasks.turns import GROWTH, Name, growth_of, has_turn, kept_bytes, may_fit, place_in_line, wanted_by
 
 LOOK_AGAIN = timedelta(minutes=5)
 """When a parked job is tried in any case, should nobody have seen that there is room."""
@@ -70,7 +70,9 @@ def wake_parked(services: Services) -> int:
     """Have those parked jobs be due for which there is room now, the oldest first; return how many."""
     now = services.clock()
     with services.database.read() as connection:
+        # Those that were woken already have their room, until they run.
         rows = parked_jobs(connection)
+        rows = sorted([*rows, *sent_again(connection)], key=place_in_line) if rows else []
         ready = list(_with_space(services, connection, [row for row in rows if _code(row) == NotEnoughSpace.code], now))
         ready += _under_quota(services, connection, [row for row in rows if _code(row) == QuotaExceeded.code], now)
     if not ready:
@@ -83,7 +85,7 @@ def _with_space(services: Services, connection: Connection, rows: Sequence[JobRo
     if rows:
         kept = {place for place, row in enumerate(rows) if has_turn(row, now) and may_fit(services, row)}
         fits = services.engine.governor.fitting([row.needs_bytes for row in rows], promised_bytes(connection), kept)
-        yield from (row.job_id for row, one in zip(rows, fits, strict=True) if one)
+        yield from (row.job_id for row, one in zip(rows, fits, strict=True) if one and row.state == "parked")
 
 
 def _under_quota(services: Services, connection: Connection, rows: Sequence[JobRow], now: datetime) -> Iterator[str]:
@@ -93,7 +95,8 @@ def _under_quota(services: Services, connection: Connection, rows: Sequence[JobR
         wanted = wanted_by(row)
         if services.engine.allowance.has_room(connection, {name: taken[name] + needed for name, needed in wanted.items()}):
             taken.update(wanted)
-            yield row.job_id
+            if row.state == "parked":
+                yield row.job_id
         elif has_turn(row, now) and may_fit(services, row):
             taken.update(wanted)
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from models.admission import parked_jobs
+from models.admission import parked_jobs, sent_again
 from models.ledger import JobRow, find_jobs
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import NotEnoughSpace, QuotaExceeded
@@ -83,7 +83,7 @@ _NEXT = (
 
 
 def has_turn(row: JobRow, now: datetime) -> bool:
-    """Whether what this parked job needs is kept for it now, if it may fit."""
+    """Whether what this job that waits for room needs is kept for it now, if it may fit."""
     return is_turn(now) and row.created_at <= now - PATIENCE
 
 
@@ -117,13 +117,24 @@ def growth_of(receipts: Sequence[DocumentReceipt]) -> Counter[str]:
 
 
 def _having_turn(connection: Connection, now: datetime, code: str) -> list[JobRow]:
+    """Return them oldest first. One that was woken is among them until it runs: its message may be behind those of others."""
     if not is_turn(now):
         return []
-    return [row for row in parked_jobs(connection, _LONGEST, accepted_before=now - PATIENCE) if _code(row) == code]
+    long_ago = now - PATIENCE
+    waiting = [
+        *parked_jobs(connection, _LONGEST, accepted_before=long_ago),
+        *sent_again(connection, _LONGEST, accepted_before=long_ago),
+    ]
+    return sorted((row for row in waiting if _code(row) == code), key=place_in_line)
+
+
+def place_in_line(row: JobRow) -> tuple[datetime, str]:
+    """Return what jobs are let in by: those accepted first before the others."""
+    return row.created_at, row.job_id
 
 
 def _is_before(one: JobRow, other: JobRow) -> bool:
-    return (one.created_at, one.job_id) < (other.created_at, other.job_id)
+    return place_in_line(one) < place_in_line(other)
 
 
 def _code(row: JobRow) -> str:

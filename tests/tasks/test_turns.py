@@ -16,6 +16,7 @@ from storage.governor import Governor, Space
 from storage.quotas import parse_quotas
 from tasks.admission import needs_of_store, wake_parked
 from tasks.jobs import run_job
+from tasks.reconcile import send_due
 from tasks.turns import PATIENCE, TURN, is_turn, kept_bytes
 from tasks.verify import VERIFY
 from tests.support.desk import Desk, document, failing
@@ -124,6 +125,21 @@ def test_in_a_turn_a_later_job_waits_though_it_would_fit_and_the_one_that_waited
     assert desk.run(LARGE).state == "done"
     assert wake_parked(desk.services) == 1
     assert desk.run(SMALL).state == "done"
+
+
+def test_one_that_was_woken_keeps_its_turn_while_its_message_is_behind_those_of_others(
+    waiting: tuple[Desk, Disk, int], clock: Clock
+) -> None:
+    desk, disk, needed = waiting
+    _stage(desk, SMALL, "2.0")
+    clock.now, disk.free_bytes = NEXT_TURN, needed
+    assert wake_parked(desk.services) == 1
+    assert send_due(desk.services) == 1
+    assert desk.job(LARGE).state == "queued"
+    assert _code(desk.run(SMALL)) == ("parked", "not_enough_space")
+    assert wake_parked(desk.services) == 0
+    assert desk.run(LARGE).state == "done"
+    assert wake_parked(desk.services) == 1
 
 
 def test_between_the_turns_a_later_job_goes_when_it_fits(waiting: tuple[Desk, Disk, int], clock: Clock) -> None:
