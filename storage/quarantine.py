@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +17,12 @@ NOTE = ".json"
 _TIME = "%Y%m%dT%H%M%S%f"
 
 
-def keep_damaged(folder: DataFolder, path: Path, why: str, now: datetime) -> Path | None:
+def keep_damaged(folder: DataFolder, path: Path, why: str, now: datetime, *, in_use: bool = False) -> Path | None:
     """Give a damaged file a second name in ``quarantine/``, with a note beside it; return that name. Durable on return.
 
     The file stays where it is, too: readers find what is whole of it until its replacement takes its place. Where the file
-    system cannot link it, it is moved. Returns None when there is no file. Run twice, the second finds what the first made.
+    system cannot link it, it is moved, or copied if it is ``in_use`` and nothing takes its place. Returns None when there is no
+    file. Run twice, the second finds what the first made.
 
     Raises:
         OSError: the operating system refused.
@@ -36,9 +38,25 @@ def keep_damaged(folder: DataFolder, path: Path, why: str, now: datetime) -> Pat
         try:
             os.link(path, kept, follow_symlinks=False)
         except OSError:
-            durable.rename(path, kept, "quarantine")
+            if in_use:
+                _copy(path, kept)
+            else:
+                durable.rename(path, kept, "quarantine")
     durable.fsync_folder(folder.quarantine, "quarantine")
     return kept
+
+
+def _copy(path: Path, kept: Path) -> None:
+    try:
+        with path.open("rb") as source, kept.open("wb") as target:
+            durable.step("quarantine: copy")
+            shutil.copyfileobj(source, target)
+            target.flush()
+            durable.fsync_file(target.fileno(), "quarantine")
+    except BaseException:
+        with suppress(OSError):
+            kept.unlink()
+        raise
 
 
 def remove_kept(path: Path) -> None:

@@ -57,8 +57,9 @@ class Salvage:
             self._remembered.records += records
             named = {one.content_sha256 for one in self._remembered.records}
             for each, told in zip(found, mine, strict=True):
-                yield self._write(each, told)
+                # What nobody names is kept first: once there is an index again, nothing would tell the next run of it.
                 self._tell(each, [one for one in _contents(each) if one not in named])
+                yield self._write(each, told)
 
     def _cut(self) -> Iterator[_Found]:
         for name, code in sorted(self._remembered.unindexed.items()):
@@ -97,7 +98,7 @@ class Salvage:
             self._remembered.find("index_made_anew", self._folder.relative(path), said)
             return
         # A sweep takes what nothing names: the bytes get a second name, which no program removes.
-        kept: Path | None = keep_damaged(self._folder, path, "Nobody knows which versions some of it is.", self._now)
+        kept: Path | None = keep_damaged(self._folder, path, "Nobody knows which versions some of it is.", self._now, in_use=True)
         if nameless:
             said += f" Nobody knows which versions {len(nameless)} of them are: {', '.join(sorted(nameless)[:_TOLD])}."
         if each.cut.left_bytes:

@@ -22,7 +22,7 @@ from tests.conftest import OpenEngine
 from tests.storage.test_rebuild import differences, lose, rebuilt, tables
 from tests.support.alike import text as text_of
 from tests.support.archive import body, check_promises, document, large_body, view
-from tests.support.crash import die_at, steps_of
+from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.faults import faults
 from tests.support.thorough import stride
 
@@ -98,6 +98,32 @@ def test_without_a_tree_the_documents_say_which_versions_they_are(engine: Engine
         assert "which versions 1 of them are" in result.findings[0].message
         assert [path.name for path in later.folder.quarantine.glob("*.json")], "its bytes have a second name"
         check_promises(later)
+
+
+def test_what_nobody_names_is_kept_though_the_rebuild_dies_when_its_index_is_there(engine: Engine) -> None:
+    engine.store(DOCUMENTS)
+    without_indexes(engine, tree=False)
+    with crash_at("index: fsync folder"):
+        rebuilt(engine)
+    again(engine)[0].close()
+    kept = {path.name[:64] for path in engine.folder.quarantine.glob("*.2*")}
+    assert kept == {path.name for path in engine.folder.segments.glob("??/*") if not path.suffix}
+
+
+def test_where_files_cannot_be_linked_what_is_named_stays_readable(engine: Engine) -> None:
+    engine.store(DOCUMENTS)
+    without_indexes(engine, tree=False)
+    with faults() as counted:
+        rebuilt(engine)
+    for path in [*engine.folder.quarantine.iterdir(), *engine.folder.segments.glob("??/*.index")]:
+        path.unlink()
+    with faults(counted.calls.index("link") + 1, errno.EPERM) as refused:
+        later, codes, _ = again(engine)
+    assert refused.fired
+    with later:
+        assert codes == ["index_missing"]
+        assert later.read("/c", "1") == body(library_info={"library_id": "/c", "version_id": "1", "name": "see"})
+        assert [path for path in later.folder.quarantine.glob("*.2*") if path.suffix != ".json"]
 
 
 def test_a_document_is_not_believed_where_anything_else_tells_of_its_version(engine: Engine) -> None:
