@@ -197,7 +197,7 @@ def test_an_idle_worker_outlasts_a_broker_that_is_full(app: Celery, broker: redi
         broker.config_set("maxmemory", 1)
         try:
             with pytest.raises(redis.OutOfMemoryError):
-                broker.blmove("short", "short", 0.1, "RIGHT", "RIGHT")
+                broker.blmove("short", "short", 1, "RIGHT", "RIGHT")
             for _ in range(3):
                 with pytest.raises(TimeoutError):
                     worker.connection.drain_events(timeout=0.15)
