@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 
@@ -21,6 +23,7 @@ from strongroom.errors import IntegrityError, InvalidIdentifier
 
 _Key = tuple[str, str, datetime]
 _TICK = timedelta(microseconds=1)
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class Testimony:
@@ -81,15 +84,21 @@ class Testimony:
     def _in_tree(self, cuts: Mapping[str, Cut]) -> Iterator[VersionRecord]:
         """Yield what the tree shows and showed: all but the name that a version ordered as, if it had one."""
         for path in sorted(self._folder.documentation.glob(f"*/{GENERATIONS}/*/{METADATA}")):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                told = orjson.loads(path.read_bytes())
-                content = told["content_sha256"]
-                yield VersionRecord(
-                    told["library_id"],
-                    told["version"],
-                    content,
-                    datetime.fromisoformat(told["created_at"]).astimezone(UTC),
-                    source=told["download_source"] or "",
-                    library=cuts[content].identity.library if content in cuts else {},
-                    details=told["metadata"] or {},
-                )
+            with suppress(OSError, ValueError, KeyError, TypeError, InvalidIdentifier):
+                yield _told_by(orjson.loads(path.read_bytes()), cuts)
+
+
+def _told_by(metadata: Mapping[str, Any], cuts: Mapping[str, Cut]) -> VersionRecord:  # any JSON: others can write there
+    content, source, details = metadata["content_sha256"], metadata["download_source"] or "", metadata["metadata"] or {}
+    texts = (metadata["library_id"], metadata["version"], source)
+    if not (_DIGEST.fullmatch(content) and all(isinstance(one, str) for one in texts) and isinstance(details, dict)):
+        raise ValueError("nobody wrote such a thing")
+    return VersionRecord(
+        check_identifier(texts[0], "library id"),
+        check_identifier(texts[1], "version"),
+        content,
+        datetime.fromisoformat(metadata["created_at"]).astimezone(UTC),
+        source=source,
+        library=cuts[content].identity.library if content in cuts else {},
+        details=details,
+    )

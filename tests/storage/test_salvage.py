@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 
 from storage.compress import Compress
@@ -98,6 +99,19 @@ def test_without_a_tree_the_documents_say_which_versions_they_are(engine: Engine
         assert "which versions 1 of them are" in result.findings[0].message
         assert [path.name for path in later.folder.quarantine.glob("*.json")], "its bytes have a second name"
         check_promises(later)
+
+
+@pytest.mark.parametrize("wrong", [{"metadata": [1]}, {"library_id": 5}, {"version": "a\nb"}, {"content_sha256": "?"}], ids=str)
+def test_a_tree_that_says_what_cannot_be_stops_no_rebuild(engine: Engine, wrong: dict[str, object]) -> None:
+    engine.store(DOCUMENTS)
+    engine.tree.catch_up()
+    path = next(engine.folder.documentation.glob("+c/*/*/metadata.json"))
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **wrong}))
+    without_indexes(engine)
+    later, codes, _ = again(engine)
+    with later:
+        assert codes == ["index_made_anew"]
+        assert [one.version for one in later.versions("/c")] == ["1"], "its document says so"
 
 
 def test_what_nobody_names_is_kept_though_the_rebuild_dies_when_its_index_is_there(engine: Engine) -> None:
