@@ -145,12 +145,12 @@ def test_a_worker_that_is_killed_loses_nothing_and_its_jobs_run_again_within_30_
 def test_a_worker_that_is_killed_loses_no_message_that_it_had_taken_and_not_begun(
     celery_setup: CeleryTestSetup, broker: LocalBroker, engine: Engine, plant: Plant
 ) -> None:
-    """While its processes are busy it has taken one more message, of which nobody else knows: workers/taking.py."""
+    """Of what a worker has in hand nobody else knows but the broker: workers/taking.py."""
     slow = plant("slow")
     for number in range(6):
         text = document("/killed/messages", number).decode()
         celery_setup.app.send_task("strongroom.store", kwargs={"text": text}, queue="short", priority=3)
-    await_that(lambda: broker.client.llen("short\x06\x163") == 3, "two are being done, and a third is taken")
+    await_that(lambda: broker.client.llen("short\x06\x163") <= 3, "two are being done, and the next ones are being taken")
     celery_setup.worker.kill()
     slow.unlink()
     celery_setup.worker.restart()
