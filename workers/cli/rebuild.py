@@ -39,7 +39,8 @@ def rebuild(
     error says so.
 
     JSON: an object with `libraries`, `versions`, `revisions`, `segments` and `objects` (how many the new catalogue has),
-    `seconds`, `before` (where the old one is kept; else null) and `findings`, an array of objects with `code`, `path` and `message`.
+    `seconds`, `before` (where the old one is kept; else null) and `findings`, an array of objects with `code`, `path` and
+    `message`.
     """
     with reported(as_json=as_json):
         settings = settings_of(data)
