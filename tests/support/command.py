@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any
 
 from tests.support.processes import CHECKOUT, ENVIRON, await_that
 from workers.cli import main
@@ -57,7 +57,8 @@ class Folder:
             given.seek(0)
             pid = os.fork()
             if pid == 0:
-                _be_the_command([str(word) for word in words], self.environment, given, out, error)
+                streams = (given.fileno(), out.fileno(), error.fileno())
+                os._exit(be_the_command(["strongroom", *map(str, words)], CHECKOUT, self.environment, streams))
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             out.seek(0)
             error.seek(0)
@@ -98,18 +99,17 @@ class Folder:
         return list((self.path / "inbox" / "failed").glob("*.inbox"))
 
 
-def _be_the_command(
-    words: Sequence[str], environment: Mapping[str, str], stdin: IO[bytes], out: IO[bytes], error: IO[bytes]
-) -> NoReturn:
+def be_the_command(words: Sequence[str], folder: str | Path, environment: Mapping[str, str], streams: Iterable[int]) -> int:
+    """Run a command in this copy of a process; return its exit code. ``streams`` become the three standard ones."""
     code: object = 70
     try:
-        for target, file in enumerate((stdin, out, error)):
-            os.dup2(file.fileno(), target)
+        for target, stream in enumerate(streams):
+            os.dup2(stream, target)
         sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
         os.environ.clear()
         os.environ.update(environment)
-        os.chdir(CHECKOUT)
-        sys.argv = ["strongroom", *words]
+        os.chdir(folder)
+        sys.argv = list(words)
         main()
         code = 0
     except SystemExit as end:
@@ -120,7 +120,7 @@ def _be_the_command(
         with suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
+    return code if isinstance(code, int) else 1
 
 
 @contextmanager

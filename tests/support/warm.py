@@ -13,12 +13,12 @@ import signal
 import socket
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from tests.support.command import be_the_command
 from tests.support.processes import CHECKOUT, ENVIRON, await_that
 
 _COMMAND = """\
@@ -56,7 +56,6 @@ def serve(address: str) -> NoReturn:
     """Fork for each that connects."""
     import storage.engine  # noqa: F401
     import strongroom.client  # noqa: F401  # what commands would import when they are called
-    from workers.cli import main
 
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # none of them is waited for
@@ -67,38 +66,19 @@ def serve(address: str) -> NoReturn:
             caller, _ = listening.accept()
             if os.fork() == 0:
                 listening.close()
-                _answer(caller, main)
+                _answer(caller)
             caller.close()
 
 
-def _answer(caller: socket.socket, main: Callable[[], object]) -> NoReturn:
+def _answer(caller: socket.socket) -> NoReturn:
     """Be the command that somebody called."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, streams, _, _ = socket.recv_fds(caller, 1, 3)
     words, folder, environ = json.loads(b"".join(iter(lambda: caller.recv(1 << 16), b"")))
-    code: object = 70
-    try:
-        for target, stream in enumerate(streams):
-            os.dup2(stream, target)
-            os.close(stream)
-        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
-        os.environ.clear()
-        os.environ.update(environ)
-        os.chdir(folder)
-        sys.argv = words
-        sys.modules["__main__"].__package__ = None  # click asks whether it was called as `python -m`
-        main()
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-    except BaseException:  # noqa: BLE001  # the copy of a process ends here, whatever it was
-        traceback.print_exc()
-    finally:
-        with suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        caller.sendall(b"%d" % (code if isinstance(code, int) else 1))
-        os._exit(0)
+    sys.modules["__main__"].__package__ = None  # click asks whether it was called as `python -m`
+    code = be_the_command(words, folder, environ, streams)
+    caller.sendall(b"%d" % code)
+    os._exit(0)
 
 
 if __name__ == "__main__":
