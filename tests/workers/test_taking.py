@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,10 +14,9 @@ from kombu import Connection, Consumer, Queue
 from kombu.transport.redis import Transport
 
 from config.celery import celery_config
-from strongroom.errors import BrokerUnavailable
+from tests.support.broker import running_broker
 from tests.support.processes import await_that
-from workers.broker import UNACKED, ping, prepare_embedded
-from workers.processes import death_bond
+from workers.broker import UNACKED
 from workers.taking import TakingChannel
 
 QUEUES = ("short", "celery")
@@ -33,18 +31,8 @@ class Taking(Transport):
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a broker."""
-    embedded = prepare_embedded(tmp_path_factory.mktemp("b"), "everysec")
-
-    def answers() -> bool:
-        with suppress(BrokerUnavailable):
-            ping(embedded.url, 1.0)
-            return True
-        return False
-
-    with subprocess.Popen(embedded.command, stdout=subprocess.DEVNULL, preexec_fn=death_bond()) as process:  # noqa: PLW1509
-        await_that(answers, "the broker answers")
-        yield embedded.url
-        process.kill()
+    with running_broker(tmp_path_factory.mktemp("b"), "everysec") as address:
+        yield address
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def restore(
     """Make a data folder of a backup, on which a service can run: `strongroom --data FOLDER up`. Nothing is overwritten.
 
     Needs no data folder: name the target when it is lost. Killed half-way it leaves no data folder; run again, it goes on.
-    With --library the new folder holds that library, with its revisions, pins and labels, and the backup is read once.
+    With --library the new folder holds that library: its revisions and their times, pins, labels and other names.
 
     JSON: an object with `id`, `as_of`, `folder`, `documents`, `revisions`, `segments`, `bytes`, `seconds` and `differences`
     (what came back otherwise than the manifest promised: empty when all is well).
