@@ -44,19 +44,18 @@ class Ours:
 
     name = "strongroom"
 
-    def __init__(self, paths: Sequence[Path], scratch: Path) -> None:
-        self._paths, self._scratch = paths, scratch
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
         self.engine = Engine(scratch / "store").create()
+
+    def store(self, paths: Sequence[Path]) -> None:
+        """Store documents, new ones or changed ones."""
         store_in_batches(self.engine.store, paths)
 
     def prepare(self) -> None:
         """Begin a repository."""
         shutil.rmtree(self._scratch / "ours", ignore_errors=True)
         self._repository: Repository = make_repository(LocalTarget(self._scratch / "ours"), Unsealed(), datetime.now(UTC))
-
-    def change(self, changed: Sequence[Path]) -> None:
-        """Store what was changed."""
-        store_in_batches(self.engine.store, changed)
 
     def first(self) -> None:
         """Take a backup."""
@@ -78,10 +77,10 @@ class Ours:
         """Where it is restored to."""
         return self._scratch / "ours-restored"
 
-    def compare(self) -> None:
+    def compare(self, paths: Sequence[Path]) -> None:
         """Hold all restored documents against the files that were stored."""
         with Engine(self.restored).open() as engine:
-            for path in self._paths:
+            for path in paths:
                 content = path.read_bytes()
                 told = json.loads(content)
                 read = engine.read(told["library_id"], told["version_id"])
@@ -158,7 +157,8 @@ def backup_rows(paths: Sequence[Path], scratch: Path) -> list[Row]:
     """Measure the four things, each in turn by all programs."""
     scratch = scratch / "backup"
     scratch.mkdir()
-    ours, others = Ours(paths, scratch), peers(paths[0].parent, scratch)
+    ours, others = Ours(scratch), peers(paths[0].parent, scratch)
+    ours.store(paths)
     runs: dict[str, dict[str, Callable[[], None]]] = {
         step: {
             ours.name: getattr(ours, step),
@@ -171,7 +171,7 @@ def backup_rows(paths: Sequence[Path], scratch: Path) -> list[Row]:
     for number in range(1 if len(paths) > _MANY else 3):
         for step in STEPS:
             if step == "incremental":
-                ours.change(change(paths, number))
+                ours.store(change(paths, number))
             for one in everyone:
                 if step == "first":
                     one.prepare()
@@ -179,7 +179,7 @@ def backup_rows(paths: Sequence[Path], scratch: Path) -> list[Row]:
                     shutil.rmtree(one.restored, ignore_errors=True)
                 os.sync()  # what others have written is not waited for by the next one
                 took[step][one.name].append(seconds(runs[step][one.name]))
-    ours.compare()
+    ours.compare(paths)
     rows = [
         _row(step, len(paths), {name: statistics.median(times) for name, times in took[step].items()}, others) for step in STEPS
     ]
@@ -214,16 +214,20 @@ def _row(step: str, count: int, took: dict[str, float], others: Sequence[Peer]) 
 
 def change(paths: Sequence[Path], number: int) -> list[Path]:
     """Change one document of a hundred, others each time."""
-    changed = list(paths[number::CHANGED])
-    for path in changed:
+    return rewrite(paths[number::CHANGED], number)
+
+
+def rewrite(paths: Sequence[Path], number: int) -> list[Path]:
+    """Change all of these."""
+    for path in paths:
         told = json.loads(path.read_bytes())
         told["chunks"].insert(0, {"content": f"changed {number} {path.name}"})
         path.write_text(json.dumps(told, ensure_ascii=False, indent=2), "utf-8")
-    return changed
+    return list(paths)
 
 
 def _by_command(paths: Sequence[Path], ours: Ours) -> Row:
-    ours.change(change(paths, 50))
+    ours.store(change(paths, 50))
     environment = {**os.environ, "STRONGROOM_BACKUP_TARGET": str(ours.restored.parent / "ours")}
     command = [sys.executable, "-m", "workers", "--data", str(ours.engine.folder.root), "backup", "create", "--wait", "--json"]
     took = seconds(lambda: subprocess.run(command, env=environment, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL))

@@ -48,13 +48,13 @@ def text() -> str:
     return "".join(path.read_text("utf-8", "ignore") for path in sorted(folder.rglob("*.py"))[:800])
 
 
-def write_small_documents(folder: Path, count: int, seed: int = 1) -> list[Path]:
-    """Write documents of about 30 KB, all different, of 200 libraries, and return their paths."""
+def write_small_documents(folder: Path, count: int, seed: int = 1, first: int = 0) -> list[Path]:
+    """Write documents of about 30 KB, all different, of 200 libraries, numbered from ``first``, and return their paths."""
     source = text()
     chooser = random.Random(seed)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number in range(count):
+    for number in range(first, first + count):
         start = chooser.randrange(len(source) - SMALL_BYTES)
         path = folder / f"{number:05}.json"
         path.write_text(_document(f"/bench/library-{number % 200}", f"1.{number}", source[start : start + SMALL_BYTES]), "utf-8")

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.backup import STEPS, Ours, change
+from bench.backup import CHANGED, STEPS, Ours, rewrite
 from bench.material import write_small_documents
 from bench.rows import Row, seconds
 
 TERABYTES = 10
+_AT_ONCE = 50_000
+"""Documents that lie there as files while they are stored: a multiple of CHANGED."""
 _DOCUMENT_BYTES = 80_000
 """What a document of the platform has, on average: 10 TB are 125 million of them."""
 
@@ -36,20 +38,32 @@ Measured = dict[int, tuple[dict[str, float], int, int]]
 
 def _measure(count: int, scratch: Path) -> tuple[dict[str, float], int, int]:
     home = scratch / str(count)
-    paths = write_small_documents(home / "small", count)
-    plain_bytes = sum(path.stat().st_size for path in paths)
-    ours = Ours(paths, home)
+    ours = Ours(home)
+    plain_bytes, paths = _stored(count, ours, home / "small")
     ours.prepare()
     took = {}
     for step in STEPS:
         if step == "incremental":
-            ours.change(change(paths, 0))
+            ours.store(rewrite(paths, 0))
         os.sync()
         took[step] = seconds(getattr(ours, step))
     ours.engine.close()
     shutil.rmtree(home)
     sys.stderr.write(f"{count:,}: {took}\n")
     return took, plain_bytes, ours.made.stored_bytes
+
+
+def _stored(count: int, ours: Ours, folder: Path) -> tuple[int, list[Path]]:
+    """Store so many documents; return their bytes, and the files that are changed later: the others go, to leave room."""
+    plain_bytes, kept = 0, []
+    for first in range(0, count, _AT_ONCE):
+        paths = write_small_documents(folder, min(_AT_ONCE, count - first), first + 1, first)
+        plain_bytes += sum(path.stat().st_size for path in paths)
+        ours.store(paths)
+        kept += paths[::CHANGED]
+        for path in set(paths).difference(kept):
+            path.unlink()
+    return plain_bytes, kept
 
 
 def _projected(measured: Measured) -> list[Row]:
