@@ -12,6 +12,7 @@ from storage.backup.beginning import repository_for
 from storage.backup.create import Create, as_row
 from storage.backup.manifest import LATEST, Manifest, find_manifest
 from storage.backup.place import Place
+from storage.backup.unusable import passed_over
 from storage.backup.verify import Verified, remember, verify_backup
 from storage.engine import Engine
 from storage.peaks import backup_peak
@@ -102,6 +103,7 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "removed_segments": manifest.removed,
         "as_of": manifest.as_of.isoformat(),
         "seconds": manifest.seconds,
+        "passed_over": [{"id": backup_id, "problem": said} for backup_id, said in sorted(passed_over(manifest).items())],
     }
 
 

@@ -24,6 +24,7 @@ from storage.backup.repository import Repository
 from storage.backup.resume import Kept, kept_packs
 from storage.backup.snapshot import Snapshot, take_snapshot
 from storage.backup.untold import Records
+from storage.backup.unusable import keep_unusable, marked
 from storage.backup.waste import is_wasteful
 from storage.backup.writing import Basis, Writing
 from storage.engine import Engine
@@ -56,7 +57,8 @@ class Create:
     def run(self, *, full: bool = False) -> Manifest:
         """Take a backup: incremental behind the newest one that is whole, full when there is none or when it is asked for.
 
-        On return it is durable, and what it added was read back. Called again after it failed, or was killed, it goes on.
+        A newer one whose manifest cannot be used is passed over: the new one says so, and it is a finding. On return the new one
+        is durable, and what it added was read back. Called again after it failed, or was killed, it goes on.
 
         Raises:
             BackupError: something that is stored is damaged, and could not be repaired.
@@ -121,7 +123,9 @@ class _Round:
 
     def run(self, *, full: bool, started_s: float) -> tuple[Manifest | None, dict[str, str]]:
         """Return the manifest of the backup, or none, and what was found damaged."""
-        parent = None if full else Parents(self._repository, self._engine.database).newest()
+        parents = Parents(self._repository, self._engine.database)
+        parent = None if full else parents.newest()
+        keep_unusable(self._engine, self._repository, parents.passed_over, self._now)
         if parent is not None and is_wasteful(parent):
             parent = None
         basis = Basis(parent)
@@ -139,7 +143,9 @@ class _Round:
             return None, {}
         writing = Writing(self._repository, self._engine.folder.tmp, self._kept, self._create.pack_bytes)
         manifest = writing.manifest(self._backup_id, basis, snapshot, copying, self.spool)
-        manifest = replace(manifest, finished_at=self._create.clock(), seconds=round(time.monotonic() - started_s, 3))
+        marks = {**manifest.marks, **marked(parents.passed_over, manifest.parent)}
+        took_s = round(time.monotonic() - started_s, 3)
+        manifest = replace(manifest, finished_at=self._create.clock(), seconds=took_s, marks=marks)
         write_manifest(self._repository, manifest)
         return manifest, {}
 

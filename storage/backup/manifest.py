@@ -12,13 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from storage.backup.repository import BACKUPS, FORMAT, Ref, Repository
-from strongroom.errors import BackupDamaged, BackupError, NotFound
+from strongroom.errors import BackupDamaged, BackupError, BackupKeyError, NotFound
 
 _SUFFIX = ".json"
 _TIME = "%Y%m%dT%H%M%SZ"
 _DIGEST = "manifest_sha256"
 Kind = Literal["full", "incremental"]
 LATEST = "latest"
+
+Unusable = BackupDamaged | BackupError
+"""What is wrong with a manifest that is there: damaged, cut short, unreadable, sealed for another key, of a later release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +142,12 @@ def read_manifest(repository: Repository, backup_id: str) -> Manifest:
 
     Raises:
         NotFound: there is no such backup.
-        BackupDamaged: it is damaged or cut short.
+        BackupDamaged: it is damaged or cut short, or it alone at the target cannot be read, each time.
+        BackupKeyError: it is sealed for another key, though the target is not.
         BackupError: a newer release wrote it.
+        StorageError: the target does not answer.
     """
-    try:
-        body = b"".join(repository.seal.opened(repository.target.read(f"{BACKUPS}{backup_id}{_SUFFIX}")))
-    except NotFound:
-        raise NotFound(f"There is no backup {backup_id} in {repository.target.url}.", "`strongroom backup list`") from None
+    body = _opened(repository, backup_id)
     try:
         head, _, told = body.partition(b'"manifest": ')
         told = told.removesuffix(b"}\n")
@@ -155,13 +157,22 @@ def read_manifest(repository: Repository, backup_id: str) -> Manifest:
         if fields["backup_id"] != backup_id:
             raise ValueError(f"it is that of {fields['backup_id']}")
         if fields["format"] > FORMAT:
-            raise BackupError(
-                f"The backup {backup_id} has format {fields['format']}.", "Use the release that made it, or a newer one."
-            )
+            hint = "Use the release that made it, or a newer one."
+            raise BackupError(f"The backup {backup_id} has format {fields['format']}.", hint, {"backup_id": backup_id})
         return _manifest(fields)
     except (ValueError, KeyError, TypeError) as error:
         message = f"The manifest of {backup_id} in {repository.target.url} is damaged: {error}."
         raise BackupDamaged(message, None, {"backup_id": backup_id}) from error
+
+
+def _opened(repository: Repository, backup_id: str) -> bytes:
+    try:
+        return b"".join(repository.seal.opened([repository.file(f"{BACKUPS}{backup_id}{_SUFFIX}")]))
+    except NotFound:
+        raise NotFound(f"There is no backup {backup_id} in {repository.target.url}.", "`strongroom backup list`") from None
+    except (BackupDamaged, BackupKeyError) as error:
+        message = f"The manifest of {backup_id} in {repository.target.url} cannot be used: {error.message}"
+        raise type(error)(message, error.hint, {"backup_id": backup_id}) from error
 
 
 def backup_ids(repository: Repository) -> list[str]:
@@ -170,18 +181,19 @@ def backup_ids(repository: Repository) -> list[str]:
     return sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
 
 
-def manifests(repository: Repository) -> Iterator[tuple[str, Manifest | BackupDamaged]]:
-    """Yield each backup with its manifest, or with what is wrong with that, the newest first."""
+def manifests(repository: Repository) -> Iterator[tuple[str, Manifest | Unusable]]:
+    """Yield each backup with its manifest, or with what is wrong with that, the newest first.
+
+    Raises:
+        StorageError: the target does not answer.
+    """
     for backup_id in reversed(backup_ids(repository)):
         try:
             yield backup_id, read_manifest(repository, backup_id)
-        except BackupDamaged as error:
+        except (BackupDamaged, BackupError) as error:
+            if "backup_id" not in error.context:  # it is the target that is unfit, and not the manifest
+                raise
             yield backup_id, error
-
-
-def newest(repository: Repository) -> Manifest | None:
-    """Return the newest backup whose manifest is whole; None when there is none."""
-    return next((one for _, one in manifests(repository) if isinstance(one, Manifest)), None)
 
 
 def find_manifest(repository: Repository, backup_id: str) -> Manifest:
@@ -189,7 +201,7 @@ def find_manifest(repository: Repository, backup_id: str) -> Manifest:
 
     Raises:
         NotFound: there is none, or several begin like this.
-        BackupDamaged: its manifest is damaged.
+        BackupDamaged, BackupError: its manifest cannot be used.
     """
     if backup_id == LATEST:
         ids = backup_ids(repository)[-1:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from models.backups import BackupRow, remembered_backups
@@ -12,7 +12,7 @@ from models.database import Database
 from storage.backup.manifest import Manifest, manifests, read_manifest
 from storage.backup.repository import PACKS, Repository, doomed_packs
 from storage.backup.snapshot import EPOCH
-from strongroom.errors import BackupDamaged, NotFound
+from strongroom.errors import BackupDamaged, BackupKeyError, NotFound
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -23,13 +23,21 @@ class Parents:
 
     repository: Repository
     database: Database
+    passed_over: dict[str, str] = field(default_factory=dict)
+    """What was looked at on the way and has a manifest that nobody can use: its ids, and why."""
 
     def newest(self) -> Manifest | None:
         """Return the newest backup of this catalogue that can be built on, else the newest of any; None: take a full one.
 
+        What has a manifest that cannot be used is passed over, and told. A target that does not answer is an error: a backup
+        that builds on nothing must not begin since a network is down.
+
         Its packs have to be at the target in their sizes, which costs a listing, and no prune may be about to remove one. That
         bytes have rotted is known of a backup once it was read back: until a full backup has been taken since, which writes them
         anew, no backup that shares a pack with that one is built on.
+
+        Raises:
+            StorageError: the target does not answer.
         """
         with self.database.read() as connection:
             mine, rows = epoch(connection), remembered_backups(connection)
@@ -45,8 +53,10 @@ class Parents:
     def _whole(self) -> Iterator[Manifest]:
         doomed = doomed_packs(self.repository)
         there: Mapping[str, int] | None = None
-        for _, found in manifests(self.repository):
-            if isinstance(found, Manifest) and not doomed & found.packs.keys():
+        for backup_id, found in manifests(self.repository):
+            if not isinstance(found, Manifest):
+                self.passed_over[backup_id] = found.message
+            elif not doomed & found.packs.keys():
                 if there is None:  # behind the first manifest: what that one needs was there before it
                     there = {one.name.rpartition("/")[2]: one.size_bytes for one in self.repository.target.names(PACKS)}
                 if all(there.get(name) == size for name, size in found.packs.items()):
@@ -64,5 +74,5 @@ class Parents:
             return not found.packs.keys().isdisjoint(read_manifest(self.repository, backup_id).packs)
         except BackupDamaged:  # that is what is damaged of it; whoever builds on another one does not need it
             return False
-        except NotFound:  # nobody can tell any more
+        except (NotFound, BackupKeyError):  # nobody can tell any more
             return True

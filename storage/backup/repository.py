@@ -12,7 +12,7 @@ from datetime import datetime
 
 from storage.backup.seal import NONE, Seal
 from storage.backup.target import Target, prove
-from strongroom.errors import BackupDamaged, BackupError, NameTaken, NotFound
+from strongroom.errors import BackupDamaged, BackupError, NameTaken, NotFound, StorageError
 
 FORMAT = 1
 MARK = "strongroom-backup.json"
@@ -36,6 +36,38 @@ class Repository:
     target: Target
     seal: Seal
     repository_id: str
+
+    def file(self, name: str) -> bytes:
+        """Return a small file as the target keeps it.
+
+        Raises:
+            NotFound: there is none of that name.
+            BackupDamaged: this file cannot be read, twice in a row, while the target answers: its mark was read in between.
+            StorageError: the target does not answer; nothing is said of the file.
+        """
+        try:
+            return b"".join(self.target.read(name))
+        except NotFound:
+            raise
+        except StorageError as error:
+            return self._read_again(name, error)
+
+    def _read_again(self, name: str, first: StorageError) -> bytes:
+        """Read a file once more: a bad sector answers so each time, and a target that is gone does not give its mark either."""
+        self._ask(first)
+        try:
+            return b"".join(self.target.read(name))
+        except NotFound:
+            raise
+        except StorageError as error:
+            self._ask(first)
+            raise BackupDamaged(f"{error.message}. Other files there can be read.", None, {"name": name}) from error
+
+    def _ask(self, first: StorageError) -> None:
+        try:
+            b"".join(self.target.read(MARK))  # not out of a cache: see LocalTarget.read
+        except StorageError:
+            raise first from None
 
     def pack(self, name: str) -> Iterator[bytes]:
         """Yield the plain bytes of a pack; what the target keeps is proven to be what its name says, at the end.

@@ -43,7 +43,7 @@ class BackupHolders:
 
     def _holding(self, repository: Repository, manifest: object, segments: set[str], contents: Collection[str]) -> str | None:
         if not isinstance(manifest, Manifest):
-            return "Its manifest is damaged: nobody knows what it holds."
+            return "Its manifest cannot be used: nobody knows what it holds."
         entries = read_lists(repository, manifest.lists)
         with self.database.read() as connection:
             strange = entries.keys() - segments - known_segments(connection, entries.keys())

@@ -1,12 +1,17 @@
-"""Failing system calls: the n-th write, fsync, rename, link or new file answers with an error, whichever code makes it."""
+"""Failing system calls: the n-th write, fsync, rename, link or new file answers with an error, whichever code makes it.
+
+Or each read of a file does, however often it is tried: a sector under it is bad.
+"""
 
 from __future__ import annotations
 
 import builtins
+import errno
 import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -85,3 +90,57 @@ def faults(fail_at: int = 0, errno_: int = 0) -> Iterator[Faults]:
     finally:
         for patch in patches:
             patch.stop()
+
+
+class BadSectors:
+    """Files that can be opened and listed, and not be read. They stay bad wherever they are moved."""
+
+    def __init__(self, paths: tuple[Path, ...], errno_: int) -> None:
+        self._files = {_identity(path) for path in paths}
+        self._errno = errno_
+        self.fired = 0
+        """How many reads have failed."""
+
+    def open(self, file: Any, mode: str = "r", buffering: int = -1, *more: Any, **options: Any) -> Any:
+        """Open a file as usual, unless it is a bad one that is opened to be read."""
+        if mode not in {"rb", "r"} or not os.path.lexists(file if not isinstance(file, int) else "/"):
+            return _real_open(file, mode, buffering, *more, **options)
+        if _identity(file) not in self._files:
+            return _real_open(file, mode, buffering, *more, **options)
+        raw = _BadFile(self, file)
+        buffered = raw if buffering == 0 else io.BufferedReader(raw)
+        return buffered if mode == "rb" else io.TextIOWrapper(buffered, encoding="utf-8")  # type: ignore[arg-type]  # text is buffered
+
+    def fail(self) -> OSError:
+        """Return what a read answers."""
+        self.fired += 1
+        return OSError(self._errno, os.strerror(self._errno))
+
+
+class _BadFile(io.FileIO):
+    def __init__(self, sectors: BadSectors, file: Any) -> None:
+        super().__init__(file, "r")
+        self._sectors = sectors
+
+    def read(self, _size: int | None = -1, /) -> bytes:
+        raise self._sectors.fail()
+
+    def readall(self) -> bytes:
+        raise self._sectors.fail()
+
+    def readinto(self, _buffer: Any, /) -> int:
+        raise self._sectors.fail()
+
+
+def _identity(file: Any) -> tuple[int, int]:
+    status = os.stat(file)
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def bad_sectors(*paths: Path, errno_: int = errno.EIO) -> Iterator[BadSectors]:
+    """Have each read of these files fail while in the block, and make sure that one did."""
+    sectors = BadSectors(paths, errno_)
+    with mock.patch.object(io, "open", sectors.open), mock.patch.object(builtins, "open", sectors.open):
+        yield sectors
+    assert sectors.fired, f"nobody has read {', '.join(map(str, paths))}"

@@ -29,6 +29,7 @@ from workers.cli.output import (
     reported,
     settings_of,
     size,
+    stderr,
     told,
 )
 
@@ -76,7 +77,8 @@ def create(
 
     JSON: an object with `job_id` (null when it was done here); with --wait also `id`, `kind` (full or incremental), `documents`,
     `new_bytes` (that it added at the target), `stored_bytes` (that it needs there, with what it shares), `new_segments`,
-    `removed_segments`, `as_of` and `seconds`.
+    `removed_segments`, `as_of`, `seconds` and `passed_over` (newer backups that it could not build on, since nobody can use their
+    manifests: an array of objects with `id` and `problem`).
 
     Exit codes: 0 done or queued, 1 there is no new backup, 5 the time was over.
     """
@@ -95,6 +97,8 @@ def create(
     elif not quiet:
         said = f"{counted(outcome['documents'], 'document')}, {size(outcome['new_bytes'])} new, {outcome['seconds']:.1f} s"
         console().print(Text.assemble((outcome["id"], "bold green"), f"  {outcome['kind']}: {said}"), soft_wrap=True)
+    for one in outcome.get("passed_over", ()) if not as_json else ():
+        stderr().print(told(f"passed over {one['id']}: {one['problem']}", "yellow"), soft_wrap=True)
 
 
 def _create_here(engine: Engine, settings: Settings, *, full: bool, begin_anew: bool, shown: bool) -> dict[str, Any]:  # JSON
@@ -137,7 +141,8 @@ def list_backups(target: Target = None, key_file: Key = None, data: Data = None,
 def show(backup_id: Which, target: Target = None, key_file: Key = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a backup: what it holds, what it builds on, what was left out and why.
 
-    JSON: the fields of `backup list`, and `finished_at`, `schema`, `counts`, `packs` (how many), `removed_segments`, `excluded`.
+    JSON: the fields of `backup list`, and `finished_at`, `schema`, `counts`, `packs` (how many), `removed_segments`, `excluded`
+    and `passed_over` (an object: newer backups that it could not build on, and why).
     """
     from storage.backup.manifest import find_manifest  # noqa: PLC0415 - see output.engine_on
 
@@ -149,6 +154,7 @@ def show(backup_id: Which, target: Target = None, key_file: Key = None, data: Da
     else:
         counts, excluded = fields.pop("counts"), fields.pop("excluded")
         left_out = "; ".join(f"{name} ({why})" for name, why in excluded.items())
+        fields["passed_over"] = "; ".join(f"{name} ({why})" for name, why in fields["passed_over"].items())
         print_fields({**fields, **counts, "left out": left_out}, {"id": "bold"})
 
 
@@ -162,6 +168,8 @@ def _fields(one: Manifest) -> dict[str, Any]:
 
 
 def _more(one: Manifest) -> dict[str, Any]:
+    from storage.backup.unusable import passed_over  # noqa: PLC0415 - see output.engine_on
+
     return {
         "finished_at": one.finished_at.isoformat(),
         "schema": one.schema,
@@ -169,4 +177,5 @@ def _more(one: Manifest) -> dict[str, Any]:
         "packs": len(one.packs),
         "removed_segments": one.removed,
         "excluded": one.excluded,
+        "passed_over": passed_over(one),
     }

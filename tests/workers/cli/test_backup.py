@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from models.listing import newest_jobs
 from storage.engine import Engine
 from tests.support.archive import body, document
+from tests.support.faults import bad_sectors
 from workers.cli import app
 
 
@@ -108,3 +109,16 @@ def test_the_folder_in_the_data_folder_may_be_removed(data: Path, filled: Engine
     told(data, "create", "--wait")
     shutil.rmtree(data / "backups")
     assert told(data, "create", "--wait")["kind"] == "full"
+
+
+def test_a_manifest_that_cannot_be_read_is_shown_and_stops_no_backup(data: Path, filled: Engine, scratch: Path) -> None:
+    older, newest = (told(data, "create", "--wait")["id"] for _ in range(2))
+    with bad_sectors(data / "backups" / "backups" / f"{newest}.json"):
+        assert [one["id"] for one in told(data, "list") if one["problem"]] == [newest]
+        restored = run(data, "restore", "latest", "--to", str(scratch / "to"))
+        assert (restored.exit_code, newest in restored.output, (scratch / "to").exists()) == (1, True, False)
+        assert json.loads(run(data, "verify", "--json").stdout)["verdict"] == "damaged"
+        said = run(data, "create", "--wait")
+        assert (said.exit_code, f"passed over {newest}" in said.output) == (0, True)
+        made = told(data, "list")[0]
+        assert (made["parent"], list(told(data, "show", made["id"])["passed_over"])) == (older, [newest])
