@@ -77,10 +77,13 @@ def export_library(
     return export.export(room.engine.archive, library_id, Path(path), Actor(by, why), version=version)
 
 
-def import_library(room: Room, path: FilePath, library_id: str | None = None, *, by: str = PROGRAM, why: str = "") -> Brought:
+def import_library(
+    room: Room, path: FilePath, library_id: str | None = None, *, aliases: bool = False, by: str = PROGRAM, why: str = ""
+) -> Brought:
     """Store a library from an export file, under its own id or another one: all of it with one commit, or nothing.
 
-    The file may come from anywhere: it is checked before anything is written. Run twice, the second changes nothing.
+    The file may come from anywhere: it is checked before anything is written. ``aliases``: its other names come along, as far as
+    they mean nothing here; whoever wrote the file says what they mean. Run twice, the second changes nothing.
 
     Raises:
         InvalidRequest: the file is damaged, cut short, or no export.
@@ -89,7 +92,7 @@ def import_library(room: Room, path: FilePath, library_id: str | None = None, *,
         QuotaExceeded: a quota has no room for all of it.
         Transient: waiting can heal it; calling again is safe.
     """
-    return import_file(room.engine, Path(path), Actor(by, why), library_id)
+    return import_file(room.engine, Path(path), Actor(by, why), library_id, aliases=aliases)
 
 
 def plan_erasure(

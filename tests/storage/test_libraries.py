@@ -66,6 +66,21 @@ def test_a_library_goes_through_a_file_into_another_folder(manager: SyncStorageM
         assert other.import_library(scratch / "a.tar", "/copy").unchanged == 3
 
 
+def test_other_names_come_along_where_they_are_asked_for_and_mean_nothing_yet(manager: SyncStorageManager, scratch: Path) -> None:
+    for name in ("/clock", "/taken"):
+        manager.add_alias(name, OLD)
+    manager.export_library(OLD, scratch / "a.tar")
+    with SyncStorageManager(scratch / "other") as other:
+        other.store_documentation("/taken", "1.0", {"n": 1})
+        assert other.import_library(scratch / "a.tar").aliases == 0
+        brought = other.import_library(scratch / "a.tar", aliases=True, by="person:ada")
+        assert (brought.unchanged, brought.aliases) == (3, 1)
+        assert [(one.alias, one.library_id, one.by) for one in other.list_aliases()] == [("/clock", OLD, "person:ada")]
+        assert other.get_documentation("/clock") == {"n": 3}
+        assert _shown(other, "+clock")
+        assert other.get_documentation("/taken") == {"n": 1}
+
+
 @pytest.mark.parametrize("version", ["2.0", "latest", "production"])
 def test_a_version_alone_is_named_as_it_is_for_reading(manager: SyncStorageManager, scratch: Path, version: str) -> None:
     manager.label_version(OLD, "production", "2.0")

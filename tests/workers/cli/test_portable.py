@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
+from storage import libraries
 from storage.engine import Engine
 from tests.support.archive import body, document
-from workers.cli import app
+from workers.cli import app, portable
 
 
 def run(data: Path, *words: str) -> Result:
@@ -36,3 +38,9 @@ def test_a_file_that_is_none_is_refused_with_what_to_do(data: Path, tmp_path: Pa
         refused = run(data, "import", str(tmp_path / file))
         assert (refused.exit_code, "error: " in refused.stderr) == (1, True)
     assert run(data, "export", "/no/such", "-o", str(tmp_path / "c.tar")).exit_code == 1
+
+
+def test_a_manager_can_import_all_that_the_command_can() -> None:
+    command, manager = (set(inspect.signature(one.import_library).parameters) for one in (portable, libraries))
+    called = {"file": "path", "name": "library_id"}
+    assert {called.get(name, name) for name in command - {"data", "as_json"}} == manager - {"room", "by"}
