@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from celery import Celery
 
 from bench.material import write_large_document
 from bench.rows import Row, seconds
@@ -25,9 +26,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 _COMMAND = (sys.executable, "-m", "workers")
 
 
-def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line; what it says on standard error is shown."""
-    return subprocess.run([*_COMMAND, *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT, **options)
+    return subprocess.run([*_COMMAND, *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def noop_rate(count: int, data: Path) -> float:
         worker.wait(20)
 
 
-def _run_noop(app: object, task: str, counter: Path, until: int, count: int = 1) -> None:
+def _run_noop(app: Celery, task: str, counter: Path, until: int, count: int = 1) -> None:
     from bench.noop import done_count  # noqa: PLC0415
 
     for _ in range(count):

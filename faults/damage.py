@@ -35,13 +35,13 @@ def run(sizes: Sizes, seed: int, tell: Tell) -> list[Row]:
         flips, unfound = _flip_bytes(folder, _STEP_SHORT if short else 1)
         tell(f"{flips} bytes flipped")
         looks, found = _live(folder, max(_LOOKS, sizes.trials), seed, tell)
-    kinds = len(DAMAGES) + len(KINDS)
+    count = len(DAMAGES) + len(KINDS)
     return [
         Row(
             "kinds of damage found and named",
             "40 or more, all",
-            f"{kinds - len(missed)} of {kinds}",
-            met=kinds >= 40 and not missed,
+            f"{count - len(missed)} of {count}",
+            met=count >= 40 and not missed,
         ),
         Row("flipped bytes of a version found", "each", f"{flips - unfound} of {flips}", met=flips > 0 and unfound == 0),
         Row("looks at what is whole, and alarms", "100, none", f"{looks}, {len(found)}", met=not found),

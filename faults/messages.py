@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import redis
 
@@ -14,7 +15,7 @@ def broker_of(data: Path) -> redis.Redis:
 
 def message_count(client: redis.Redis) -> int:
     """Return how many messages wait or are not acknowledged yet."""
-    return sum(_length(client, key) for key in client.keys("*"))
+    return sum(_length(client, key) for key in cast("list[bytes]", client.keys("*")))
 
 
 def _length(client: redis.Redis, key: bytes) -> int:
