@@ -1,26 +1,30 @@
-"""Unpacking: packs are read one after another, and what is wanted of each becomes a file, proven by its digest."""
+"""Unpacking: packs are read from end to end, two at a time, and what is wanted of each becomes a file, proven by its digest."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from threading import Event
 
 from backports import zstd
 
 from storage.backup.lists import Entry
 from storage.backup.manifest import Manifest
-from storage.backup.repository import Ref, Repository
+from storage.backup.repository import Ref, Repository, pack_path
 from storage.backup.target import PIECE_BYTES
 from storage.backup.untold import void_line
 from storage.layout import DataFolder
 from strongroom import durable
-from strongroom.errors import BackupDamaged
+from strongroom.errors import BackupDamaged, NotFound
 
 Progress = Callable[[int, int], None]
+_AT_ONCE = 2
+"""Packs that are unpacked at a time: while one is hashed, which leaves the interpreter to others, another is read and written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +55,63 @@ def unpack(repository: Repository, items: Iterable[Item], progress: Progress) ->
     for item in items:
         packs[item.ref.pack].append(item)
     total, done = sum(one.ref.size_bytes for items in packs.values() for one in items), 0
-    for name in sorted(packs):
-        durable.step("restore: pack")
-        wanted = [one for one in packs[name] if not _is_there(one)]
-        if wanted:
-            _unpack(_Reader(repository.pack(name)), sorted(wanted, key=lambda one: one.ref.offset))
-        done += sum(one.ref.size_bytes for one in packs[name])
-        progress(done, total)
+    waiting, under_way = deque(sorted(packs)), deque[tuple[Future[None], int]]()
+    unpacking = _Unpacking(repository)
+    with ThreadPoolExecutor(_AT_ONCE, "unpack") as threads:
+        try:
+            while waiting or under_way:
+                if waiting and len(under_way) < _AT_ONCE:
+                    durable.step("restore: pack")
+                    name = waiting.popleft()
+                    size = sum(one.ref.size_bytes for one in packs[name])
+                    under_way.append((threads.submit(unpacking.run, name, packs[name]), size))
+                    continue
+                future, size = under_way.popleft()
+                future.result()
+                done += size
+                progress(done, total)
+        finally:
+            unpacking.stopped.set()  # whatever went wrong is not to wait for the rest of a pack
     return total
 
 
-def _unpack(reader: _Reader, items: Iterable[Item]) -> None:
-    for one in items:
-        reader.skip_to(one.ref.offset)
-        digest = hashlib.sha256()
-        with durable.os_errors("cannot write what is restored"), one.path.open("wb") as file:
-            for piece in reader.take(one.ref.size_bytes):
-                digest.update(piece)
-                file.write(piece)
-        if digest.hexdigest() != one.ref.sha256:
-            one.path.unlink()
-            raise BackupDamaged(f"The pack {one.ref.pack} does not hold {one.path.name} whole.", None, {"pack": one.ref.pack})
+class _Stopped(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Unpacking:
+    """What threads do with packs until they are ``stopped``."""
+
+    repository: Repository
+    stopped: Event = field(default_factory=Event)
+
+    def run(self, name: str, items: Sequence[Item]) -> None:
+        wanted = sorted((one for one in items if not _is_there(one)), key=lambda one: one.ref.offset)
+        if not wanted:
+            return
+        reader = _Reader(self._pieces(name))
+        for one in wanted:
+            reader.skip_to(one.ref.offset)
+            digest = hashlib.sha256()
+            with durable.os_errors("cannot write what is restored"), one.path.open("wb") as file:
+                for piece in reader.take(one.ref.size_bytes):
+                    digest.update(piece)
+                    file.write(piece)
+            if digest.hexdigest() != one.ref.sha256:
+                one.path.unlink()
+                raise BackupDamaged(f"The pack {name} does not hold {one.path.name} whole.", None, {"pack": name})
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        """Yield the plain bytes of a pack. It is not hashed as a whole: each item is, and nothing else of it is used."""
+        repository = self.repository
+        try:
+            for piece in repository.seal.opened(repository.target.read(pack_path(name))):
+                if self.stopped.is_set():
+                    raise _Stopped
+                yield piece
+        except NotFound:
+            raise BackupDamaged(f"The pack {name} is missing from {repository.target.url}.", None, {"pack": name}) from None
 
 
 class _Reader:
