@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from models.fence import pass_fence
+from models.sqlite_file import prepare, prepare_unfinished, read_json, write_json
 from strongroom import durable
 from strongroom.errors import (
     CatalogueBusy,
@@ -41,15 +41,18 @@ class Database:
     A process that forks makes its own Database afterwards; connections never cross a fork.
     """
 
-    def __init__(self, url: str) -> None:
-        """Open lazily: the first transaction connects.
+    def __init__(self, url: str, *, unfinished: bool = False) -> None:
+        """Open lazily: the first transaction connects. ``unfinished``: an SQLite file that is somebody's only once it is synced.
+
+        Nobody else has such a file open, and who dies before it is finished begins it anew: it is written without a log, and
+        not durable on commit.
 
         Raises:
             ConfigurationError: the URL names no database that can be used.
         """
         self.url = url
         try:
-            self.engine = _build(url)
+            self.engine = _build(url, unfinished=unfinished)
         except (ArgumentError, NoSuchModuleError, ValueError, ImportError) as error:
             raise ConfigurationError("STRONGROOM_DATABASE_URL cannot be used: sqlite and postgresql+psycopg are.") from error
         except DBAPIError as error:
@@ -139,7 +142,7 @@ class Database:
         self.engine.dispose()
 
 
-def _build(url: str) -> Engine:
+def _build(url: str, *, unfinished: bool) -> Engine:
     backend = make_url(url).get_backend_name()
     if backend not in {"sqlite", "postgresql"}:
         raise ValueError(f"{backend} was never tried")
@@ -148,40 +151,10 @@ def _build(url: str) -> Engine:
         event.listen(engine, "begin", _begin_postgresql)
         return engine
     options = {"timeout": BUSY_TIMEOUT_S, "isolation_level": None}
-    engine = create_engine(url, connect_args=options, pool_size=5, json_deserializer=_read_json)
-    event.listen(engine, "connect", _prepare_sqlite)
+    engine = create_engine(url, connect_args=options, pool_size=5, json_serializer=write_json, json_deserializer=read_json)
+    event.listen(engine, "connect", prepare_unfinished if unfinished else prepare)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _read_json(text: str) -> Any:  # whatever was written
-    """Most versions have no details: a fifth of the time of a long list went into reading that."""
-    return {} if text == "{}" else json.loads(text)
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """FULL, because WAL with NORMAL loses acknowledged commits when the power goes (sqlite.org/pragma.html)."""
-    cursor = connection.cursor()
-    _use_wal(cursor)
-    # Each commit is synced in the WAL, whatever its length. What a batch touches all over the indexes is copied to the database
-    # once for several batches: at SQLite's own 1000 pages it was every second one. 4000 are 16 MB of disk.
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-8000", "wal_autocheckpoint=4000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    """Turn a new database to WAL. While another process does the same SQLite answers "locked" at once, whatever its timeout."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
