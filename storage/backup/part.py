@@ -23,8 +23,9 @@ from models.rows import Place
 from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Counts, Manifest
 from storage.backup.repository import Repository
-from storage.backup.restore import PART_STAGE as STAGE
-from storage.backup.restore import Restored, alone_in, move_up, sync, taken_over
+from storage.backup.restore import Restored
+from storage.backup.stage import PART_STAGE as STAGE
+from storage.backup.stage import alone_in, move_up, taken_over, write_out
 from storage.backup.unpack import Item, Progress, unpack, write_journal
 from storage.bring_in import import_file
 from storage.engine import Engine
@@ -74,7 +75,8 @@ class RestorePart:
             counts = Counts(**asdict(count_everything(connection)))
         with durable.os_errors("cannot restore"):
             shutil.rmtree(stage / "then")
-            sync(new)
+            durable.step("restore: sync")
+            write_out(new)
             move_up(new, to)
             stage.rmdir()
         seconds = round(time.monotonic() - started_s, 3)

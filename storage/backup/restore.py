@@ -6,11 +6,9 @@ restored is no data folder for anybody. Called again after a crash, it takes up 
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,20 +23,16 @@ from models.tables import Version
 from storage.backup.lists import read_item, read_lists
 from storage.backup.manifest import Counts, Manifest
 from storage.backup.repository import Repository
+from storage.backup.stage import MARK, STAGE, alone_in, fsync_below, move_up, taken_over, written_out_beside
 from storage.backup.unpack import Progress, unpack_segments, write_journal
-from storage.layout import FOLDERS, DataFolder
+from storage.layout import DataFolder
 from storage.rebuild import Rebuilt, rebuild
-from storage.scratch import RESTORING
 from storage.verify import silent
 from strongroom import durable
 from strongroom.errors import DataFolderError
-from strongroom.locks import locked_folder_if_free
 
-STAGE = RESTORING
-PART_STAGE = f"{RESTORING}-part"
 ROW_BYTES = 30_000
 """A revision's row takes about as long as so many bytes take to be unpacked: bytes alone are not what is left."""
-_MARK = "strongroom.json"
 _WHERE = "tmp/restored-to"
 
 
@@ -87,16 +81,20 @@ class Restore:
         rows = self.manifest.counts.revisions * ROW_BYTES
         size = unpack_segments(self.repository, entries, folder, lambda done, all_: self.progress(done, all_ + rows))
         write_journal(self.repository, self.manifest, folder.journal)
-        with durable.os_errors("cannot restore"):
-            sync(folder.root)
-        folder.create()
-        rebuilt = rebuild(
-            folder, self._url(folder), now, lambda done, all_: self.progress(size + rows * done // (2 * all_ or 1), size + rows)
-        )
-        counts = self._load(self._url(folder))
-        self.progress(size + rows, size + rows)
-        with durable.os_errors("cannot restore"):
-            move_up(folder.root, to)
+        with written_out_beside(folder.segments) as until_written_out:
+            with durable.os_errors("cannot restore"):
+                fsync_below(folder.root, but=folder.segments)  # where it restores to is known before a database holds any of it
+            folder.create()
+            half = rows // 2
+            rebuilt = rebuild(
+                folder, self._url(folder), now, lambda done, all_: self.progress(size + half * done // (all_ or 1), size + rows)
+            )
+            counts = self._load(self._url(folder))
+            self.progress(size + rows, size + rows)
+            with durable.os_errors("cannot restore"):
+                until_written_out()
+                move_up(folder.root, to)
+                (to / _WHERE).unlink(missing_ok=True)  # until then a rerun may empty that database
         seconds = round(time.monotonic() - started_s, 3)
         return Restored(
             self.manifest.backup_id, self.manifest.as_of, to, counts, size, seconds, self._differences(rebuilt, counts)
@@ -161,46 +159,6 @@ class Restore:
         return tuple(found)
 
 
-@contextmanager
-def alone_in(to: Path) -> Iterator[None]:
-    """Make the folder that is restored to, and keep other restores out of it while entered.
-
-    Raises:
-        DataFolderError: it is no folder, or another one is at work there.
-    """
-    with durable.os_errors(f"cannot restore to {to}"):
-        if to.exists() and not to.is_dir():
-            raise DataFolderError(f"{to} is no folder.", "Name a new or an empty one: nothing is ever overwritten.")
-        durable.make_folder(to, "restore")
-        with locked_folder_if_free(to) as alone:
-            if not alone:
-                raise DataFolderError(f"Another restore to {to} is under way.", "Wait for it, or name another folder.")
-            yield
-
-
-def taken_over(to: Path, own: str) -> set[str]:
-    """Return what a dead run left that had this stage. What one with the other stage left is removed: it is of no use here.
-
-    Hold the folder's lock: then whoever left it is dead.
-
-    Raises:
-        DataFolderError: something else is there, or a data folder.
-    """
-    there = {entry.name for entry in to.iterdir()} - {"lost+found"}
-    stages = there & {STAGE, PART_STAGE}
-    if there and (not stages or there - {STAGE, PART_STAGE, _MARK, *FOLDERS}):
-        raise DataFolderError(f"{to} is not empty.", "Choose a new or an empty folder: nothing is ever overwritten.")
-    if _MARK in there:  # it had come to its last step
-        for name in stages:
-            shutil.rmtree(to / name)
-        raise DataFolderError(f"{to} is a data folder already.", "It was restored, to its end: `strongroom doctor` looks at it.")
-    if own in there:
-        return there
-    for name in sorted(there, key=lambda name: name in stages):  # the stage last: until then it is known whose they are
-        shutil.rmtree(to / name)
-    return set()
-
-
 def _holds_documents(database: Database) -> bool:
     if has_no_tables(database):
         return False
@@ -212,31 +170,7 @@ def _clear(folder: DataFolder, wanted: Collection[str]) -> None:
     """Remove what an earlier run left that does not belong to this backup, and what is made anew in any case."""
     for path in folder.metadata.iterdir():
         path.unlink() if not path.is_dir() else shutil.rmtree(path)
-    (folder.root / _MARK).unlink(missing_ok=True)
+    (folder.root / MARK).unlink(missing_ok=True)
     for path in folder.segments.glob("??/*"):
         if path.name.removesuffix(".index") not in wanted:
             path.unlink()
-
-
-def sync(root: Path) -> None:
-    """Make all files and folders durable: written out together first, then each is asked whether that went well."""
-    durable.step("restore: sync")
-    os.sync()
-    for path, _, names in os.walk(root):
-        for name in names:
-            with open(Path(path) / name, "rb") as file:
-                os.fsync(file.fileno())
-        durable.fsync_folder(Path(path), "restore")
-
-
-def move_up(stage: Path, to: Path) -> None:
-    """Move everything out of the stage, the mark last: then this is a data folder."""
-    (stage / _WHERE).unlink(missing_ok=True)
-    names = sorted((entry.name for entry in stage.iterdir()), key=lambda name: name == _MARK)
-    for name in names:
-        if name == _MARK:
-            durable.fsync_folder(to, "restore")
-        durable.rename(stage / name, to / name, "restore")
-    durable.fsync_folder(to, "restore")
-    with suppress(OSError):
-        stage.rmdir()

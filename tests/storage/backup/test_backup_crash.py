@@ -14,7 +14,8 @@ from storage.backup.create import Create
 from storage.backup.local import LocalTarget
 from storage.backup.manifest import Manifest, find_manifest, manifests
 from storage.backup.repository import PACKS, Repository
-from storage.backup.restore import STAGE, Restore
+from storage.backup.restore import Restore
+from storage.backup.stage import STAGE
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
 from strongroom.errors import BackupDamaged, DataFolderError, DiskFull, NotFound, StorageError, TransientIO
@@ -107,10 +108,13 @@ def test_a_kill_anywhere_in_a_restore_leaves_no_data_folder_and_the_rerun_finish
     with Engine(root).open() as engine:
         before = told(engine)
     steps = steps_of(work)
-    assert {"restore: pack", "restore: sync", "rebuild: commit", "restore: commit", "restore: rename"} <= set(steps)
+    assert {"restore: pack", "restore: sync", "rebuild: commit", "restore: commit", "restore: synced", "restore: rename"} <= set(
+        steps
+    )
     mine = ("restore: ", "rebuild: ", "catalogue: ")  # the first of each, and every rename; the first ones make folders
     worth = [number for number, step in enumerate(steps, 1) if step.startswith(mine) and step not in steps[: number - 1]]
     worth += [number for number, step in enumerate(steps, 1) if step == "restore: rename"]
+    worth.append(len(steps))
     for number in worth:
         shutil.rmtree(to)
         die_at(number, work)
