@@ -155,7 +155,7 @@ def _marks(connection: Connection, said: _Said, now: datetime) -> Iterator[Event
 def _latest(
     folder: DataFolder, database: Database, said: _Said, held: Mapping[str, tuple[str, datetime]], now: datetime
 ) -> Iterator[Event]:
-    """Yield what latest means by hand. What was said last counts by its time: what is said now has to be later."""
+    """Yield what latest means by hand. What is said now has to be later than what was said last."""
     for library_id, (version, at) in held.items():
         last = said.latest.get(library_id)
         if last is None or last.version != version:
@@ -223,6 +223,4 @@ class _Said:
         elif isinstance(event, Purged):
             self.purged.add((event.library_id, event.version, event.stored_at))
         elif isinstance(event, LatestHeld):
-            before = self.latest.get(event.library_id)
-            if before is None or event.at >= before.at:
-                self.latest[event.library_id] = event
+            self.latest[event.library_id] = event

@@ -13,11 +13,13 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from models.database import Database
+from models.history import current_versions
 from models.removal import Gone, growth_by_restoring, remove_revisions, restorable, restore_revisions, write_audit
 from models.revisions import find_revisions
 from storage.allowance import Allowance
 from storage.cleanup import LibraryPlan, Plan, is_as_planned
 from storage.events import append_events
+from storage.intake import tree_path
 from storage.layout import DataFolder
 from storage.pending import MOMENT, as_removed, as_restored, changing, noted
 from storage.quotas import Quotas
@@ -148,7 +150,7 @@ class Removal:
         return done
 
     def _restore(self, removed: Sequence[Gone], plan_id: str, act: _Act) -> None:
-        at = max([act.now, *(one.removed_at + MOMENT for one in removed)])
+        at = self._later_than(removed, act.now)
         ids = [one.version_id for one in removed]
         with noted(self._folder, self._database, ids, at):
             why = f"undo of {plan_id}"
@@ -158,6 +160,13 @@ class Removal:
                 restore_revisions(connection, ids)
                 audited = [replace(one, why=why) for one in removed]
                 write_audit(connection, "restored", audited, at, act.by, plan_id)
+
+    def _later_than(self, removed: Sequence[Gone], now: datetime) -> datetime:
+        """Return a time behind the removals, and behind what was stored instead: that is not to be taken for what comes back."""
+        with self._database.read() as connection:
+            instead = current_versions(connection, {tree_path(one.library_id, one.version) for one in removed})
+        times = [*(one.removed_at for one in removed), *(one.stored_at for one in instead.values())]
+        return max(now, *(at + MOMENT for at in times))
 
 
 _NOT_UNDONE = (

@@ -6,7 +6,7 @@ catalogue made from the disk says the same as the one that was written while it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -48,7 +48,7 @@ class _Replay:
         left, events = without_erased(*under_todays_names(names, valid, events))
         self._found.aliases = names.aliases()
         timeline: list[tuple[datetime, _Told]] = [(one.stored_at, one) for one in left]
-        timeline += [(one.at, one) for one in events if isinstance(one, Removed | Restored | Purged | LatestHeld)]
+        timeline += _when_they_count(events)
         timeline += [(one.stored_at, _Number(one)) for one in events if isinstance(one, Removed)]
         timeline.sort(key=itemgetter(0))
         for at, one in timeline:
@@ -139,6 +139,24 @@ class _Replay:
                 self._found.labels[one.library_id, one.label] = one
             elif isinstance(one, Labelled):
                 self._found.labels.pop((one.library_id, one.label), None)
+
+
+def _when_they_count(events: Sequence[Event]) -> Iterator[tuple[datetime, _Told]]:
+    """Yield what changes revisions and what latest means, with the time at which each counts: most often its own.
+
+    A clock that was set back has what is told last be of an earlier time than what it undoes. So of one revision's removals and
+    returns, and of what is said of latest, none counts later than what the file tells behind it.
+    """
+    first: dict[tuple[object, ...], datetime] = {}
+    found: list[tuple[datetime, _Told]] = []
+    for one in reversed(events):
+        if isinstance(one, Purged):
+            found.append((one.at, one))
+        elif isinstance(one, Removed | Restored | LatestHeld):
+            of = (one.library_id,) if isinstance(one, LatestHeld) else (one.library_id, one.version, one.stored_at)
+            first[of] = min(one.at, first.get(of, one.at))
+            found.append((first[of], one))
+    return reversed(found)
 
 
 def _announce(library: Library, one: Revision, *, anew: bool) -> None:

@@ -4,19 +4,17 @@ import hashlib
 import json
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 
 def read_object(place):
-    try:
-        with place["segment"].open("rb") as file:
-            file.seek(place["offset"])
-            plain = zlib.decompress(file.read(place["length"]), 31) if place["codec"] == "gzip" else file.read(place["length"])
+    with suppress(OSError, EOFError, zlib.error, ImportError), place["segment"].open("rb") as file:
+        file.seek(place["offset"])
+        plain = zlib.decompress(file.read(place["length"]), 31) if place["codec"] == "gzip" else file.read(place["length"])
         plain = __import__("compression.zstd").zstd.decompress(plain) if place["codec"] == "zstd" else plain
-    except (OSError, EOFError, zlib.error, ImportError):
-        return None
-    return plain if hashlib.sha256(plain).hexdigest() == place["content_sha256"] else None
+        return plain if hashlib.sha256(plain).hexdigest() == place["content_sha256"] else None
 
 
 data, places, versions, key = Path(sys.argv[1]), {}, {}, ("library_id", "version", "stored_at", "content_sha256")
@@ -31,14 +29,16 @@ for segment in sorted({path.with_suffix("") for path in data.glob("segments/??/*
     except (OSError, ValueError, KeyError, AssertionError) as error:
         faults.append(f"the index of {segment}: {error}")
 [places.setdefault(line["object"]["content_sha256"], []).append(line["object"] | line) for line in lines if "object" in line]
-void = {tuple(map(line["void"].get, key)) for line in lines if "void" in line}
+void, last = {tuple(map(line["void"].get, key)) for line in lines if "void" in line}, {}
 moves, held, kinds = [line["renamed"] for line in lines if "renamed" in line], {}, "version removed restored latest erased"
 told = [(kind, of) for line in lines for kind, of in line.items() if kind in kinds and tuple(map(of.get, key)) not in void]
 told += [("number", one | {"at": one["stored_at"], "number": one["revision"]}) for kind, one in told if kind == "removed"]
-for kind, one in sorted(told, key=lambda event: event[1].get("at") or event[1]["stored_at"]):
+for kind, one in reversed(told):
+    [one.update(library_id=to["to"]) for to in moves if one[key[0]] == to[key[0]] and to["at"] > (one.get("at") or one[key[2]])]
+    of = (one[key[0]], kind == "latest" or (one["version"], one.get(key[2])), kind not in "number version erased" or id(one))
+    one["since"] = last[of] = min(one.get("at") or one[key[2]], last.get(of, "~"))
+for kind, one in sorted(told, key=lambda event: event[1]["since"]):
     library, version, time, _ = map(one.get, key)
-    for move in moves:
-        library = move["to"] if library == move["library_id"] and move["at"] > one.get("at", time) else library
     [versions.pop(gone) for gone in [*versions] if kind == "erased" and gone[0] == library and version in (None, gone[1])]
     history, held[library] = versions.setdefault((library, version), []), version if kind == "latest" else held.get(library)
     [old.update(kind=kind) for old in history if time in old["times"] and kind in ("removed", "restored")]
