@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -19,8 +20,7 @@ from storage.peaks import backup_peak
 from storage.verify import Progress
 from strongroom.errors import BackupDamaged
 from strongroom.numbering import FIRST_CONTRACT
-from tasks.jobs import Kind, Running
-from tasks.ping import pinged
+from tasks.kinds import Kind, Running
 from tasks.services import Services
 
 _TOLD = 100
@@ -61,9 +61,17 @@ def take_backup(
     Raises:
         StorageError: there is no new backup; see ``storage.backup.create`` and ``storage.backup.beginning``.
     """
-    with pinged(ping_url):
+    with _pinged(ping_url):
         repository = repository_for(engine, place, datetime.now(UTC), anew=begin_anew)
         return summary(Create(engine, repository, progress).run(full=full))
+
+
+def _pinged(url: str | None) -> AbstractContextManager[None]:
+    if url is None:
+        return nullcontext()
+    from tasks.ping import pinged  # noqa: PLC0415 - what speaks HTTP is for those who have such an address
+
+    return pinged(url)
 
 
 def check_backup(place: Place, backup_id: str, progress: Progress, database: Database | None) -> dict[str, Any]:

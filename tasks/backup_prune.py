@@ -14,7 +14,7 @@ from storage.backup.prune import Prune, Pruned
 from storage.policies import parse_policy
 from strongroom.errors import NotFound
 from strongroom.numbering import FIRST_CONTRACT
-from tasks.jobs import Kind, Running
+from tasks.kinds import Kind, Running
 
 
 class BackupPruneMessage(BaseModel):

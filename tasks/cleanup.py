@@ -15,7 +15,7 @@ from storage.policies import parse_policies
 from storage.removal import Done, Removal
 from storage.sweep import Sweep
 from strongroom.numbering import FIRST_CONTRACT
-from tasks.jobs import Kind, Running
+from tasks.kinds import Kind, Running
 
 log = structlog.get_logger()
 

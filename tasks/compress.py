@@ -15,7 +15,7 @@ from storage.footprint import footprint
 from storage.peaks import compress_peak
 from storage.treemode import shown_mode
 from strongroom.numbering import FIRST_CONTRACT
-from tasks.jobs import Kind, Running
+from tasks.kinds import Kind, Running
 from tasks.services import Services
 
 _TOLD = 1000

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.backups import count_everything
 from storage.backup.drill import Drilled, RunDrill
 from strongroom.numbering import FIRST_CONTRACT
-from tasks.jobs import Kind, Running
+from tasks.kinds import Kind, Running
 from tasks.services import Services
 
 _CATALOGUE = 1.25

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.prune import Ended, end_of_history, ended_before, remove_jobs, remove_slots
 from strongroom.numbering import FIRST_CONTRACT
 from tasks.accepted import SUFFIX
-from tasks.jobs import Kind, Running
+from tasks.kinds import Kind, Running
 from tasks.services import Services
 from tasks.unreadable import MESSAGE, UNREAD
 

@@ -22,7 +22,8 @@ from tasks.backup_prune import BACKUP_PRUNE
 from tasks.cleanup import CLEANUP, SWEEP
 from tasks.compress import COMPRESS
 from tasks.drill import DRILL
-from tasks.jobs import Kind, run_job
+from tasks.jobs import run_job
+from tasks.kinds import Kind
 from tasks.prune import PRUNE
 from tasks.reconcile import send_waiting
 from tasks.routes import TASKS, TIDY_TASK, TREE_TASK

@@ -14,7 +14,7 @@ from storage.scrub import Scrub, Scrubbed
 from storage.treemode import shown_mode
 from strongroom.numbering import FIRST_CONTRACT
 from tasks.accepted import SUFFIX
-from tasks.jobs import Kind, Running
+from tasks.kinds import Kind, Running
 
 _TOLD = 1000
 """How many damaged and repaired versions the ledger names."""

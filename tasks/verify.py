@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strongroom.contracts import VerifyMessage
-from tasks.jobs import Kind, Running
+from tasks.kinds import Kind, Running
 
 _TOLD = 1000
 """How many damaged versions the ledger names."""

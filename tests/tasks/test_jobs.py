@@ -11,7 +11,8 @@ from sqlmodel import SQLModel
 from models.interventions import cancel_jobs
 from models.tables import Job, table_of
 from strongroom.contracts import VerifyMessage
-from tasks.jobs import Kind, Running, run_job
+from tasks.jobs import run_job
+from tasks.kinds import Kind, Running
 from tasks.registry import KINDS
 from tests.support.alike import store_versions
 from tests.support.catalogue import START
