@@ -1,4 +1,7 @@
-"""The tables of the catalogue and the ledger. Column names follow the requirements' schemas where they name one."""
+"""The tables of the catalogue and the ledger. Column names follow the requirements' schemas where they name one.
+
+Indexes of some of their rows are in partial_indexes.py.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +55,6 @@ class Library(SQLModel, table=True):
     compressed_size_bytes: int = Field(0, sa_type=BYTES)
 
 
-_READ = text("last_accessed IS NOT NULL")
-
-
 class Version(SQLModel, table=True):
     """One revision of one version of a library. The highest revision is the current one; the others are history.
 
@@ -67,8 +67,6 @@ class Version(SQLModel, table=True):
         UniqueConstraint("file_path", "revision", name="version_revision"),
         Index("version_listing", "library_id", "current", "order_rank", "order_key", "created_at"),
         Index("version_usage", "library_id", "compressed_size_bytes"),
-        Index("version_outside_tree", "version_id", sqlite_where=text("in_tree = 0"), postgresql_where=text("NOT in_tree")),
-        Index("version_read", "last_accessed", sqlite_where=_READ, postgresql_where=_READ),
     )
 
     version_id: str = Field(primary_key=True, sa_type=TEXT)
@@ -94,9 +92,6 @@ class Version(SQLModel, table=True):
     details: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, nullable=False)
 
 
-_SUSPECT = text("suspect")
-
-
 class Segment(SQLModel, table=True):
     """An immutable file, named by its digest. A condemned one is about to be swept: nothing new may point at it.
 
@@ -105,11 +100,7 @@ class Segment(SQLModel, table=True):
     """
 
     __tablename__ = "segment"
-    __table_args__ = (
-        Index("segment_by_check", "checked_at"),
-        Index("segment_suspect", "segment_sha256", sqlite_where=_SUSPECT, postgresql_where=_SUSPECT),
-        Index("segment_condemned", "segment_sha256", sqlite_where=text("condemned = 1"), postgresql_where=text("condemned")),
-    )
+    __table_args__ = (Index("segment_by_check", "checked_at"),)
 
     segment_sha256: str = Field(primary_key=True, sa_type=TEXT)
     size_bytes: int = Field(sa_type=BYTES)
@@ -124,17 +115,11 @@ class Segment(SQLModel, table=True):
     claimed_until: datetime | None = Field(None, sa_type=TIME)
 
 
-_REFERS = text("reference_sha256 IS NOT NULL")
-
-
 class StoredObject(SQLModel, table=True):
     """One encoding of one content: which bytes of which segment hold it, what they hash to, what they need to be unpacked."""
 
     __tablename__ = "object"
-    __table_args__ = (
-        UniqueConstraint("content_sha256", "segment_sha256", name="object_place"),
-        Index("object_reference", "reference_sha256", sqlite_where=_REFERS, postgresql_where=_REFERS),
-    )
+    __table_args__ = (UniqueConstraint("content_sha256", "segment_sha256", name="object_place"),)
 
     object_id: int | None = Field(None, primary_key=True)
     content_sha256: str = Field(sa_type=TEXT)
@@ -151,10 +136,6 @@ class StoredObject(SQLModel, table=True):
     effort: int = Field(0, sa_column_kwargs={"server_default": "0"})
 
 
-_ACTIVE = text("state IN ('queued', 'running', 'retrying', 'parked')")
-_WAITING = text("state = 'queued'")
-
-
 class Job(SQLModel, table=True):
     """One job of the ledger. ``payload`` is its file in the inbox, or its message as JSON.
 
@@ -167,10 +148,8 @@ class Job(SQLModel, table=True):
     __table_args__ = (
         Index("job_by_state", "state", "created_at"),
         Index("job_by_time", "created_at"),
-        Index("job_active", "state", "due_at", sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
         Index("job_ended", "finished_at"),
         Index("job_by_kind", "kind", "created_at"),
-        Index("job_waiting", "queue", "priority", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
     )
 
     job_id: str = Field(primary_key=True, sa_type=TEXT)

@@ -1,16 +1,17 @@
-"""Tables of what people and policies did to what is stored, and of what was found wrong with it."""
+"""Tables of what people and policies did to what is stored, and of what was found wrong with it.
+
+Indexes of some of their rows are in partial_indexes.py.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from models.columns import BYTES, JSON, TEXT, TIME
-
-_OPEN = text("closed_at IS NULL")
 
 
 class RemovedVersion(SQLModel, table=True):
@@ -26,7 +27,6 @@ class RemovedVersion(SQLModel, table=True):
         UniqueConstraint("file_path", "revision", name="removed_revision"),
         Index("removed_by_library", "library_id", "version", "revision"),
         Index("removed_by_time", "purged_at", "removed_at"),
-        Index("removed_in_tree", "version_id", sqlite_where=text("in_tree = 1"), postgresql_where=text("in_tree")),
     )
 
     version_id: str = Field(primary_key=True, sa_type=TEXT)
@@ -118,10 +118,7 @@ class FindingRow(SQLModel, table=True):
     """Something found wrong: open while ``closed_at`` is null, and open once for each code, subject and path."""
 
     __tablename__ = "finding"
-    __table_args__ = (
-        Index("finding_open", "code", "subject", "path", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
-        Index("finding_by_time", "last_seen"),
-    )
+    __table_args__ = (Index("finding_by_time", "last_seen"),)
 
     finding_id: int | None = Field(None, primary_key=True)
     code: str = Field(sa_type=TEXT)
