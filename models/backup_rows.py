@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlmodel import SQLModel
 
 from models.backup_tables import Backup, Drill, SegmentChange
-from models.bulk import Bulk
+from models.bulk import Bulk, bulk_insert
 from models.columns import UtcDateTime
 from models.rebuild import MADE_ANEW
 from models.tables import Job, Schedule, Slot, Version, table_of
@@ -116,18 +116,34 @@ def load_rows(connection: Connection, table_name: str, rows: Iterable[Row]) -> i
     table = SQLModel.metadata.tables.get(table_name)
     if table is None or any(table is table_of(kind) for kind in MADE_ANEW):
         return 0
-    count = 0
-    for part in in_parts_of(rows, _AT_ONCE):
-        columns = [column for column in table.columns if column.name in part[0]]
-        values = [{column.name: _value(column.type, row.get(column.name)) for column in columns} for row in part]
+    loading = _Loading(connection, table)
+    return sum(loading.add(part) for part in in_parts_of(rows, _AT_ONCE))
+
+
+class _Loading:
+    """Puts rows into one table. Where that was empty at first there is nothing whose place they could take."""
+
+    def __init__(self, connection: Connection, table: Table) -> None:
+        self._connection, self._table = connection, table
+        self._was_empty = connection.execute(select(table).limit(1)).first() is None
         keys = list(table.primary_key.columns)
-        connection.execute(
-            delete(table).where(and_(*(key == bindparam(f"b_{key.name}") for key in keys))),
-            [{f"b_{key.name}": row[key.name] for key in keys} for row in values],
-        )
-        connection.execute(insert(table), values)
-        count += len(part)
-    return count
+        self._keys = tuple(key.name for key in keys)
+        same = and_(*(key == bindparam(f"b_{key.name}") for key in keys))
+        self._delete = Bulk(delete(table).where(same), tuple(f"b_{name}" for name in self._keys))
+        self._inserts: dict[tuple[str, ...], Bulk] = {}
+
+    def add(self, rows: Sequence[Row]) -> int:
+        columns = [column for column in self._table.columns if column.name in rows[0]]
+        names = tuple(column.name for column in columns)
+        values = list(zip(*(_values(column.type, [row.get(column.name) for row in rows]) for column in columns), strict=True))
+        if not self._was_empty:
+            of_key = [names.index(name) for name in self._keys]
+            self._delete.run(self._connection, ([row[at] for at in of_key] for row in values))
+        if any(column.default is not None and column.name not in names for column in self._table.columns):
+            self._connection.execute(insert(self._table), [dict(zip(names, row, strict=True)) for row in values])
+        else:
+            self._inserts.setdefault(names, bulk_insert(self._table, names)).run(self._connection, values)
+        return len(rows)
 
 
 def in_parts_of(rows: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -164,8 +180,8 @@ def in_order(tables: Iterable[str]) -> list[str]:
     return sorted(tables, key=lambda name: order.index(name) if name in order else len(order))
 
 
-def _value(kind: object, value: Any) -> Any:  # a column's value
-    return datetime.fromisoformat(value) if isinstance(kind, UtcDateTime) and value is not None else value
+def _values(kind: object, values: list[Any]) -> list[Any]:  # a column's values
+    return [value and datetime.fromisoformat(value) for value in values] if isinstance(kind, UtcDateTime) else values
 
 
 _READ = Bulk(
