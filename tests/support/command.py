@@ -13,13 +13,20 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tests.support.processes import CHECKOUT, ENVIRON, await_that
 from workers.cli import main
+from workers.cli.homes import BACKUP, COMMANDS
 from workers.liveness import is_alive
 from workers.processes import birth_of
+
+for _home in {*COMMANDS.values(), *BACKUP.values()}:
+    import_module(f"workers.cli.{_home}")  # once, and not in each fork
+for _name in ("console", "progress", "table", "text"):
+    import_module(f"rich.{_name}")
 
 
 @dataclass(frozen=True)

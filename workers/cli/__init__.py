@@ -4,29 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from workers.cli import (
-    backup,
-    cleanup,
-    compress,
-    coverage,
-    diff,
-    doctor,
-    erase,
-    history,
-    jobs,
-    names,
-    notify,
-    outbox,
-    portable,
-    quota,
-    read,
-    rebuild,
-    schedule,
-    service,
-    store,
-    verify,
-    versions,
-)
 from workers.cli.output import Data, hand_down
 from workers.cli.usage import Commands
 
@@ -45,32 +22,6 @@ app = typer.Typer(
 def anywhere(context: typer.Context, data: Data = None) -> None:
     """Take --data before the command as well as behind it."""
     hand_down(context, data)
-
-
-for module in (
-    service,
-    store,
-    read,
-    verify,
-    coverage,
-    quota,
-    versions,
-    names,
-    portable,
-    history,
-    diff,
-    cleanup,
-    erase,
-    compress,
-    backup,
-    jobs,
-    schedule,
-    notify,
-    outbox,
-    rebuild,
-    doctor,
-):
-    module.register(app)
 
 
 def main() -> None:

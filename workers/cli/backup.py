@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.backups import backup_place, ping_url_of
-from workers.cli import backup_drill, backup_in_place, backup_key, backup_prune, backup_restore
 from workers.cli.awaiting import queue_and_wait
 from workers.cli.backup_restore import Key, Target, Which, place_of
+from workers.cli.homes import BackupGroup
 from workers.cli.jobs_why import service_runs
 from workers.cli.output import (
     AsJson,
@@ -38,17 +38,12 @@ if TYPE_CHECKING:
     from storage.backup.manifest import Manifest
     from storage.engine import Engine
 
-backup_app = typer.Typer(no_args_is_help=True)
+backup_app = typer.Typer(cls=BackupGroup, no_args_is_help=True)
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most for a service.", min=0.0)]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    backup_restore.register(backup_app)
-    backup_in_place.register(backup_app)
-    backup_drill.register(backup_app)
-    backup_prune.register(backup_app)
-    backup_key.register(backup_app)
     app.add_typer(backup_app, name="backup")
 
 

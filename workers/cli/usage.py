@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from typer._click.exceptions import UsageError  # typer is pinned, and names its subclass BadParameter alone
-from typer.core import TyperGroup
 
 from strongroom import durable
 from strongroom.errors import InvalidRequest
+from workers.cli.homes import COMMANDS, Group
 from workers.cli.output import USAGE, print_error, reported, silence_stdout
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 _AS_JSON = "strongroom.as_json"
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """The command line as a whole."""
+
+    homes = COMMANDS
 
     def make_context(self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any) -> Context:
         """Read the words before the command; ``extra`` is typer's own."""

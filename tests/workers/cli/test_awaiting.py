@@ -32,7 +32,7 @@ def test_a_wait_that_was_too_short_has_an_exit_code_of_its_own(data: Path, engin
 def test_to_queue_a_job_takes_neither_the_engine_nor_a_broker() -> None:
     """What a command imports is most of its time, and the worker that does the job has all of that already."""
     script = (
-        "import sys, workers.cli; before = set(sys.modules); "
+        "import sys, workers.cli.backup; before = set(sys.modules); "
         "import tasks.entering, workers.jobs_ledger; print(*before); print(*sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
