@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import TaskProgressColumn
-
 from strongroom.errors import StorageError, WaitTimeout
 from tasks.routes import QUEUES, TASKS
 from workers.cli.output import progress_bar
+from workers.cli.styled import in_percent
 from workers.garbage import held
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def _ended(database: Database, job_id: str, timeout_s: float, what: str, *, show
     from models.ledger import find_jobs  # noqa: PLC0415 - see output.engine_on
 
     deadline, pause = time.monotonic() + timeout_s, _SHORTEST_S
-    with progress_bar(what, TaskProgressColumn(), shown=shown) as tick:
+    with progress_bar(what, in_percent, shown=shown) as tick:
         while True:
             with database.read() as connection:
                 row = find_jobs(connection, [job_id])[job_id]

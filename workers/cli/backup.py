@@ -6,9 +6,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import DownloadColumn
-from rich.table import Table
-from rich.text import Text
 
 from workers.backups import backup_place, ping_url_of
 from workers.cli.awaiting import queue_and_wait
@@ -32,6 +29,7 @@ from workers.cli.output import (
     stderr,
     told,
 )
+from workers.cli.styled import in_bytes, joined, new_table
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -91,7 +89,7 @@ def create(
         console().print(f"queued as job {outcome['job_id']}; a running service takes it up within seconds", soft_wrap=True)
     elif not quiet:
         said = f"{counted(outcome['documents'], 'document')}, {size(outcome['new_bytes'])} new, {outcome['seconds']:.1f} s"
-        console().print(Text.assemble((outcome["id"], "bold green"), f"  {outcome['kind']}: {said}"), soft_wrap=True)
+        console().print(joined((outcome["id"], "bold green"), f"  {outcome['kind']}: {said}"), soft_wrap=True)
     for one in outcome.get("passed_over", ()) if not as_json else ():
         stderr().print(told(f"passed over {one['id']}: {one['problem']}", "yellow"), soft_wrap=True)
 
@@ -99,7 +97,7 @@ def create(
 def _create_here(engine: Engine, settings: Settings, *, full: bool, begin_anew: bool, shown: bool) -> dict[str, Any]:  # JSON
     from tasks.backup import take_backup  # noqa: PLC0415 - see output.engine_on
 
-    with progress_bar("backing up", DownloadColumn(), shown=shown) as tick:
+    with progress_bar("backing up", in_bytes, shown=shown) as tick:
         place, ping_url = backup_place(settings), ping_url_of(settings)
         done = take_backup(engine, place, tick, full=full, begin_anew=begin_anew, ping_url=ping_url)
     return {"job_id": None, **done}
@@ -122,7 +120,7 @@ def list_backups(target: Target = None, key_file: Key = None, data: Data = None,
     if as_json:
         print_json(found)
         return
-    table = Table("id", "kind", "documents", "new", "in all", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("id", "kind", "documents", "new", "in all", "")
     for one in found:
         if one["problem"]:
             table.add_row(one["id"], "", "", "", "", told(one["problem"], "red"))

@@ -6,9 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import TaskProgressColumn
-from rich.table import Table
-from rich.text import Text
 
 from workers.backups import backup_place
 from workers.cli.awaiting import queue_and_wait
@@ -29,6 +26,7 @@ from workers.cli.output import (
     stderr,
     told,
 )
+from workers.cli.styled import in_percent, joined, new_table, styled
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -91,7 +89,7 @@ def _drill_here(engine: Engine, settings: Settings, *, shown: bool) -> dict[str,
     from tasks.drill import summary  # noqa: PLC0415 - the same
 
     max_age = timedelta(hours=settings.backup_max_age_hours)
-    with progress_bar("restoring", TaskProgressColumn(), shown=shown) as tick:
+    with progress_bar("restoring", in_percent, shown=shown) as tick:
         return {"job_id": None, **summary(RunDrill(engine, backup_place(settings), max_age, tick).run())}
 
 
@@ -105,7 +103,7 @@ def _show(outcome: dict[str, Any], *, quiet: bool) -> None:
     style = "bold green" if outcome["verdict"] == "fresh" else "bold red"
     times = f"restored in {outcome['rto_s']:.1f} s, {outcome['rpo_s']:.0f} s old"
     said = f"  {counted(outcome['checked'], 'document')} compared; {times}"
-    console().print(Text.assemble((outcome["verdict"], style), said), soft_wrap=True)
+    console().print(joined((outcome["verdict"], style), said), soft_wrap=True)
     for one in outcome["backups"]:
         console().print(
             f"  {one['backup_id']}: {one['checked']:,} of {counted(one['documents'], 'document')}, "
@@ -129,11 +127,9 @@ def _show_history(engine: Engine, *, as_json: bool) -> None:
             ]
         )
         return
-    table = Table(
-        "at", "verdict", "backup", "restored in", "was old", "compared", box=None, header_style="dim", padding=(0, 2, 0, 0)
-    )
+    table = new_table("at", "verdict", "backup", "restored in", "was old", "compared")
     for row in rows:
         style = "green" if row.verdict == "fresh" else "red"
         times = (f"{row.rto_s:.1f} s", f"{row.rpo_s / 3600:.1f} h")
-        table.add_row(f"{row.at:%Y-%m-%d %H:%M}", Text(row.verdict, style), row.backup_id, *times, f"{row.checked:,}")
+        table.add_row(f"{row.at:%Y-%m-%d %H:%M}", styled(row.verdict, style), row.backup_id, *times, f"{row.checked:,}")
     console().print(table)

@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import TaskProgressColumn
-from rich.table import Table
-from rich.text import Text
 
 from workers.cli.backup_restore import Key, Target, Which, place_of
 from workers.cli.output import AsJson, Data, Quiet, console, engine_on, print_json, progress_bar, reported, told
+from workers.cli.styled import in_percent, new_table, styled
 from workers.cli.who import Why, actor
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ def restore_in_place(
     from storage.backup.manifest import find_manifest  # noqa: PLC0415 - the same
     from storage.backup.part import RestorePart  # noqa: PLC0415 - the same
 
-    bar = progress_bar("reading", TaskProgressColumn(), shown=not (quiet or as_json))
+    bar = progress_bar("reading", in_percent, shown=not (quiet or as_json))
     with reported(as_json=as_json), engine_on(data) as engine, bar as tick:
         repository = place_of(target, key_file, data).open()
         part = RestorePart(repository, find_manifest(repository, backup_id), library, version, tick)
@@ -66,9 +64,9 @@ def restore_in_place(
 
 
 def _show(done: InPlace, *, apply: bool) -> None:
-    table = Table("version", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("version", "")
     for one in done.changes:
-        table.add_row(told(one.version), Text(_WORDS[one.now], "dim" if one.now == "same" else "yellow"))
+        table.add_row(told(one.version), styled(_WORDS[one.now], "dim" if one.now == "same" else "yellow"))
     console().print(table)
     if done.restore_id is not None:
         console().print(f"done. `strongroom backup undo-restore {done.restore_id}` undoes it", soft_wrap=True)
@@ -101,7 +99,7 @@ def undo(
     if as_json:
         print_json(answer)
         return
-    table = Table("version", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("version", "")
     for name, what in undone.items():
         table.add_row(told(name), what)
     console().print(table)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from workers.cli.output import AsJson, console, print_json, reported, told
+from workers.cli.styled import joined
 
 Out = Annotated[Path, typer.Option("--out", help="The new file. An existing one is never replaced.")]
 
@@ -35,6 +35,6 @@ def make(out: Out, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"file": str(out.absolute()), "public_key": public})
         return
-    console().print(Text.assemble("made ", told(out, "bold green"), f", the key of {public}"), soft_wrap=True)
+    console().print(joined("made ", told(out, "bold green"), f", the key of {public}"), soft_wrap=True)
     console().print("Keep a copy of the file where no fire and no thief reaches both. Then let the service know:")
-    console().print(Text.assemble(("  export STRONGROOM_BACKUP_KEY_FILE=", "bold"), told(out.absolute(), "bold")), soft_wrap=True)
+    console().print(joined(("  export STRONGROOM_BACKUP_KEY_FILE=", "bold"), told(out.absolute(), "bold")), soft_wrap=True)

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from strongroom.errors import ConfigurationError
 from workers.backups import backup_place
 from workers.cli.output import AsJson, Data, console, counted, engine_on, print_json, reported, settings_of, size, stderr
+from workers.cli.styled import new_table, styled
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -66,11 +65,11 @@ def _policy(keep: str | None, settings: Settings) -> dict[str, Any] | None:
 
 
 def _show(done: dict[str, Any]) -> None:
-    table = Table("backup", "", "why", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("backup", "", "why")
     goes = "removed" if done["applied"] else "would go"
     rows = [(one, "stays", "green") for one in done["keep"]] + [(one, goes, "yellow") for one in done["remove"]]
     for one, word, style in sorted(rows, key=lambda row: str(row[0]["id"]), reverse=True):
-        table.add_row(one["id"], Text(word, style), one["reason"])
+        table.add_row(one["id"], styled(word, style), one["reason"])
     console().print(table)
     for name in done["damaged"]:
         stderr().print(f"{name} cannot be read: no pack is removed while it is there.", soft_wrap=True)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import DownloadColumn, TaskProgressColumn
-from rich.text import Text
 
 from strongroom.errors import InvalidRequest, StorageError
 from workers.backups import backup_place
@@ -30,6 +28,7 @@ from workers.cli.output import (
     stderr,
     told,
 )
+from workers.cli.styled import in_bytes, in_percent, joined
 from workers.cli.who import actor
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def verify(
     """
     from tasks.backup import check_backup  # noqa: PLC0415 - see output.engine_on
 
-    bar = progress_bar("reading back", DownloadColumn(), shown=not (quiet or as_json))
+    bar = progress_bar("reading back", in_bytes, shown=not (quiet or as_json))
     with reported(as_json=as_json), bar as tick, _catalogue(data) as database:
         found = check_backup(place_of(target, key_file, data), backup_id, tick, database)
     if as_json:
@@ -77,7 +76,7 @@ def verify(
             stderr().print(told(problem, "yellow"), soft_wrap=True)
         style = "bold green" if found["verdict"] == "good" else "bold red"
         said = f"  {found['id']}: {size(found['read_bytes'])} in {counted(found['packs'], 'pack')}"
-        console().print(Text.assemble((found["verdict"], style), said), soft_wrap=True)
+        console().print(joined((found["verdict"], style), said), soft_wrap=True)
     if found["verdict"] != "good":
         raise typer.Exit(FAILED)
 
@@ -112,13 +111,13 @@ def restore(
         run = _restoring(library, version, database_url)
         repository = place_of(target, key_file, data).open()
         manifest = find_manifest(repository, backup_id)
-        with progress_bar("restoring", TaskProgressColumn(), shown=not (quiet or as_json)) as tick:
+        with progress_bar("restoring", in_percent, shown=not (quiet or as_json)) as tick:
             done = run(repository, manifest, tick, to)
     if as_json:
         print_json(_restored(done))
     elif not quiet or done.differences:
         said = f"{counted(done.counts.documents, 'document')} as of {done.as_of:%Y-%m-%d %H:%M:%S} UTC, {done.seconds:.1f} s"
-        console().print(Text.assemble((str(done.folder), "bold green"), f": {said}"), soft_wrap=True)
+        console().print(joined((str(done.folder), "bold green"), f": {said}"), soft_wrap=True)
     for difference in done.differences if not as_json else ():
         stderr().print(told(difference, "yellow"), soft_wrap=True)
     if done.differences:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
 from workers.cli.output import console, counted, size, told
+from workers.cli.styled import joined, new_table, styled
 
 if TYPE_CHECKING:
     from storage.cleanup import Plan
@@ -27,9 +25,9 @@ def print_plan(plan: Plan, *, applied: bool) -> None:
     staying = len(verdicts) - len(going)
     fits = len(verdicts) <= _SHOWN
     shown = verdicts if fits else [*going, *older][:_SHOWN]
-    table = Table("", "library", "version", "why", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("", "library", "version", "why")
     for one in shown:
-        word = Text("keep", "green") if one.keep else Text("removed" if applied else "remove", "bold red")
+        word = styled("keep", "green") if one.keep else styled("removed" if applied else "remove", "bold red")
         reason = one.reason
         if one.keep and one.revisions:
             reason += f"; without {counted(len(one.revisions), 'older revision')}"
@@ -38,23 +36,23 @@ def print_plan(plan: Plan, *, applied: bool) -> None:
     if shown:
         out.print(table)
     if not fits:
-        out.print(Text(f"{counted(len(verdicts), 'version')} in all; --json lists every one", "dim"))
+        out.print(styled(f"{counted(len(verdicts), 'version')} in all; --json lists every one", "dim"))
     verb = "removed" if applied else "to be removed"
     sums = f"{counted(len(going), 'version')} {verb} ({counted(plan.going, 'revision')}), {staying:,} kept"
-    out.print(Text.assemble(sums, "; frees ", (size(plan.freed_bytes), "bold"), " when the grace period is over"))
+    out.print(joined(sums, "; frees ", (size(plan.freed_bytes), "bold"), " when the grace period is over"))
     if plan.going and not applied:
-        out.print(Text(f"carry it out: strongroom cleanup --apply --plan {plan.plan_id}", "dim"), soft_wrap=True)
+        out.print(styled(f"carry it out: strongroom cleanup --apply --plan {plan.plan_id}", "dim"), soft_wrap=True)
 
 
 def print_days(calendar: Sequence[Day]) -> None:
     """Show the days on which anything changes, and the last."""
-    table = Table("day", "stored", "removed", "kept", "bytes", "goes", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("day", "stored", "removed", "kept", "bytes", "goes")
     for column in table.columns[1:5]:
         column.justify = "right"
     for day in calendar:
         if day.stored or day.removed or day is calendar[-1]:
             going = ", ".join(day.going[:3]) + (", ..." if day.removed > 3 else "")
-            gone = Text(f"{day.removed:,}", "red" if day.removed else "dim")
+            gone = styled(f"{day.removed:,}", "red" if day.removed else "dim")
             table.add_row(f"{day.day:%d %b}", f"{day.stored:,}", gone, f"{day.kept:,}", size(day.kept_bytes), told(going, "dim"))
     out = console()
     out.print(table)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import DownloadColumn
-from rich.table import Table
-from rich.text import Text
 
 from workers.cli.awaiting import queue_and_wait
 from workers.cli.jobs_why import service_runs
@@ -27,6 +24,7 @@ from workers.cli.output import (
     stderr,
     told,
 )
+from workers.cli.styled import in_bytes, joined, new_table, styled
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -80,7 +78,7 @@ def _here(engine: Engine, settings: Settings, library: str | None, *, shown: boo
     from tasks.compress import compress_folder  # noqa: PLC0415 - the same
 
     engine.governor.admit(compress_peak(engine.database, library))
-    with progress_bar("compressing", DownloadColumn(), shown=shown) as tick:
+    with progress_bar("compressing", in_bytes, shown=shown) as tick:
         return {"job_id": None, **compress_folder(engine, library, settings.compress_newest, tick)}
 
 
@@ -106,7 +104,7 @@ def _tell(outcome: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         before, after = outcome["before_bytes"], outcome["after_bytes"]
         text = f"{counted(outcome['rewritten'], 'document')} encoded anew: {size(before)} before, {size(after)} now"
-        console().print(Text.assemble(text, (f" ({size(before - after)} less)", "bold")), soft_wrap=True)
+        console().print(joined(text, (f" ({size(before - after)} less)", "bold")), soft_wrap=True)
     for name in outcome.get("damaged", []):
         stderr().print(told(f"{name}: something of it is damaged; `strongroom verify` says what", "yellow"), soft_wrap=True)
     if outcome.get("damaged"):
@@ -133,12 +131,12 @@ def _advise(engine: Engine, settings: Settings, library: str | None, *, as_json:
 
 
 def _print_advice(found: list[Advice]) -> None:
-    table = Table("library", "on disk", "saves", "CPU", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("library", "on disk", "saves", "CPU")
     for one in found:
         table.add_row(told(one.library_id), size(one.stored_bytes), size(one.saves_bytes), _duration(one.cpu_s))
     console().print(table)
     saves, cpu_s = sum(one.saves_bytes for one in found), sum(one.cpu_s for one in found)
-    console().print(Text(f"recompressing saves {size(saves)}, {_duration(cpu_s)} of CPU", "bold"))
+    console().print(styled(f"recompressing saves {size(saves)}, {_duration(cpu_s)} of CPU", "bold"))
 
 
 def _duration(seconds: float) -> str:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.text import Text
 
 from workers.cli.output import FAILED, AsJson, Data, console, counted, engine_on, print_json, reported, settings_of, size
+from workers.cli.styled import joined, styled
 
 if TYPE_CHECKING:
     from storage.coverage import CoverageReport
@@ -51,16 +51,16 @@ def _fields(report: CoverageReport) -> dict[str, Any]:  # JSON, printed as it is
 def _print(report: CoverageReport) -> None:
     out = console()
     days = report.oldest_unchecked_age_s / 86400
-    out.print(Text.assemble(f"everything is read within {counted(report.days, 'day')}: ", (report.state, _STYLES[report.state])))
+    out.print(joined(f"everything is read within {counted(report.days, 'day')}: ", (report.state, _STYLES[report.state])))
     stored = f"{counted(report.segments, 'segment')}, {size(report.size_bytes)}; the oldest was read {days:.1f} days ago"
     out.print(f"{stored}, {report.never_checked:,} never, {counted(report.suspects, 'suspect')}")
     if report.debt_segments:
-        out.print(Text(f"due: {counted(report.debt_segments, 'segment')}, {size(report.debt_bytes)}", "bold red"))
+        out.print(styled(f"due: {counted(report.debt_segments, 'segment')}, {size(report.debt_bytes)}", "bold red"))
     if report.done_at is not None:
         out.print(
-            Text(
+            styled(
                 f"at {size(report.rate_bytes_per_day)} a day all is read once more by {report.done_at:%Y-%m-%d %H:%M} UTC", "dim"
             )
         )
     if report.state != "kept":
-        out.print(Text(_MOST_AT_ONCE, "dim"))
+        out.print(styled(_MOST_AT_ONCE, "dim"))

@@ -7,12 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from workers.cli.output import AsJson, Data, console, counted, engine_on, print_json, reported, size, told
 from workers.cli.read import Library
+from workers.cli.styled import joined, styled
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from models.rows import StoredVersion
     from storage.comparing import Comparison
     from storage.diff.compare import Change, Part
@@ -100,39 +102,41 @@ def _print(found: Comparison, limit: int | None, *, brief: bool) -> None:
     for part in diff.added:
         out.print(_line("+", "green", part), soft_wrap=True)
     for old, new in diff.moved:
-        out.print(Text.assemble(_line(">", "cyan", new), told(f"  was {old.title}  {old.path}", "dim")), soft_wrap=True)
+        out.print(joined(_line(">", "cyan", new), told(f"  was {old.title}  {old.path}", "dim")), soft_wrap=True)
     for number, change in enumerate(diff.changed):
         _print_change(change, shown=not brief and (limit is None or number < limit))
     counts = (("added", diff.added), ("removed", diff.removed), ("moved", diff.moved), ("changed", diff.changed))
     told_counts = ", ".join(f"{len(some):,} {word}" for word, some in counts if some)
     if found.before.place.content_sha256 == found.after.place.content_sha256:
-        out.print(Text("The same content.", "dim"))
+        out.print(styled("The same content.", "dim"))
     else:
-        out.print(Text(f"{told_counts or 'nothing that counts differs'}; {counted(diff.unchanged, 'section')} unchanged", "dim"))
+        out.print(
+            styled(f"{told_counts or 'nothing that counts differs'}; {counted(diff.unchanged, 'section')} unchanged", "dim")
+        )
     if not brief and limit is not None and len(diff.changed) > limit:
-        out.print(Text(f"The lines of {len(diff.changed) - limit:,} more changed sections: --limit 0.", "dim"))
+        out.print(styled(f"The lines of {len(diff.changed) - limit:,} more changed sections: --limit 0.", "dim"))
 
 
 def _line(sign: str, style: str, part: Part) -> Text:
     where = "" if part.title == part.path else f"  {part.path}"
     words = f", {counted(part.words, 'word')}" if part.words else ""
-    return Text.assemble(told(f"{sign} {part.title}", f"bold {style}"), told(f"{where}  {size(part.size_bytes)}{words}", "dim"))
+    return joined(told(f"{sign} {part.title}", f"bold {style}"), told(f"{where}  {size(part.size_bytes)}{words}", "dim"))
 
 
 def _print_change(change: Change, *, shown: bool) -> None:
     out, text = console(), change.text
     counts = f"  +{text.added} -{text.removed} lines" if text else ""
-    out.print(Text.assemble(_line("~", "yellow", change.after), counts), soft_wrap=True)
+    out.print(joined(_line("~", "yellow", change.after), counts), soft_wrap=True)
     if not shown:
         return
     for field in change.fields:
         name = field.path or "value"
         out.print(
-            Text.assemble(told(f"    {name}: ", "dim"), _value(field.before, "red"), " → ", _value(field.after, "green")),
+            joined(told(f"    {name}: ", "dim"), _value(field.before, "red"), " → ", _value(field.after, "green")),
             soft_wrap=True,
         )
     if text and text.lines is None:
-        out.print(Text(f"    not shown: {text.omitted}", "dim"))
+        out.print(styled(f"    not shown: {text.omitted}", "dim"))
     _print_lines(text.lines or () if text else ())
 
 
@@ -145,4 +149,4 @@ def _print_lines(lines: Sequence[str]) -> None:
 
 
 def _value(value: str | None, style: str) -> Text:
-    return Text("absent", "dim") if value is None else told(value, style)
+    return styled("absent", "dim") if value is None else told(value, style)

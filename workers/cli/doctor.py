@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from strongroom.errors import StorageError
 from workers.cli.output import FAILED, AsJson, Data, console, print_json, progress_bar, reported, settings_of, told
+from workers.cli.styled import joined, styled
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -112,20 +112,20 @@ def _print(checks: list[Check], findings: list[OpenFinding], needs: int) -> None
     out = console()
     for one in checks:
         mark, style = _STYLES[one.state]
-        out.print(Text.assemble((mark, style), f" {one.name:<13}", told(one.told)), soft_wrap=True)
+        out.print(joined((mark, style), f" {one.name:<13}", told(one.told)), soft_wrap=True)
         _print_mend(one.mend)
     for finding in findings[:_SHOWN]:
         style = _SEVERE.get(finding.severity, "yellow")
         where = f" {finding.subject}" if finding.subject else ""
-        line = Text.assemble((finding.code, style), told(f"{where}  {finding.path}  {finding.message}"))
+        line = joined((finding.code, style), told(f"{where}  {finding.path}  {finding.message}"))
         out.print(line, soft_wrap=True)
         _print_mend(_mend(finding))
     if len(findings) > _SHOWN:
-        out.print(Text(f"and {len(findings) - _SHOWN} more: strongroom doctor --json lists all", "dim"))
-    well = Text("All is well.", "bold green")
-    out.print(well if not needs else Text(f"{needs} {'thing needs' if needs == 1 else 'things need'} a person.", "bold red"))
+        out.print(styled(f"and {len(findings) - _SHOWN} more: strongroom doctor --json lists all", "dim"))
+    well = styled("All is well.", "bold green")
+    out.print(well if not needs else styled(f"{needs} {'thing needs' if needs == 1 else 'things need'} a person.", "bold red"))
 
 
 def _print_mend(mend: str) -> None:
     if mend:
-        console().print(Text.assemble("   -> ", (mend, "bold")), soft_wrap=True)
+        console().print(joined("   -> ", (mend, "bold")), soft_wrap=True)

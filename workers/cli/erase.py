@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from strongroom.errors import InvalidRequest
 from workers.cli.cleanup import is_asked
 from workers.cli.output import FAILED, AsJson, Data, console, counted, engine_on, print_json, reported, settings_of, size, told
+from workers.cli.styled import joined, styled
 from workers.cli.who import Why, actor
 
 if TYPE_CHECKING:
@@ -92,20 +92,16 @@ def _plan_fields(plan: Plan) -> dict[str, Any]:  # JSON, printed as it is
 def _print_plan(plan: Plan) -> None:
     out = console()
     for one in plan.revisions:
-        out.print(
-            Text.assemble(("erase  ", "red"), told(f"{one.library_id} {one.version}, revision {one.revision}")), soft_wrap=True
-        )
+        out.print(joined(("erase  ", "red"), told(f"{one.library_id} {one.version}, revision {one.revision}")), soft_wrap=True)
     for held in plan.shared:
         words = f"{held.content_sha256[:16]}… is {held.library_id} {held.version}, revision {held.revision}, too: its bytes stay"
-        out.print(Text.assemble(("shared ", "yellow"), told(words)), soft_wrap=True)
+        out.print(joined(("shared ", "yellow"), told(words)), soft_wrap=True)
     for backup in plan.backups:
-        out.print(Text.assemble(("backup ", "yellow"), told(f"{backup.where}: {backup.what}")), soft_wrap=True)
+        out.print(joined(("backup ", "yellow"), told(f"{backup.where}: {backup.what}")), soft_wrap=True)
     for job in plan.waiting:
-        out.print(
-            Text.assemble(("waits  ", "yellow"), told(f"{job} would bring it back: let it end, or cancel it")), soft_wrap=True
-        )
+        out.print(joined(("waits  ", "yellow"), told(f"{job} would bring it back: let it end, or cancel it")), soft_wrap=True)
     sums = f"{counted(len(plan.contents), 'document')}, {size(plan.stored_bytes)}; {plan.referring} are encoded anew first"
-    out.print(Text(sums, "dim"))
+    out.print(styled(sums, "dim"))
 
 
 def _tell(done: list[Done], *, as_json: bool) -> None:
@@ -132,16 +128,14 @@ def _fields(done: Done) -> dict[str, Any]:  # JSON, printed as it is
 def _print(done: Done) -> None:
     out, proof = console(), done.proof
     for library_id, version in done.targets:
-        out.print(Text.assemble(("erased ", "red"), told(f"{library_id} {version or ''}".strip())), soft_wrap=True)
+        out.print(joined(("erased ", "red"), told(f"{library_id} {version or ''}".strip())), soft_wrap=True)
     for held in done.still_held_by:
         words = f"{held.library_id} {held.version}, revision {held.revision}, has {held.content_sha256[:16]}…"
-        out.print(Text.assemble(("still held by ", "yellow"), told(words)), soft_wrap=True)
+        out.print(joined(("still held by ", "yellow"), told(words)), soft_wrap=True)
     for backup in done.backups:
-        out.print(
-            Text.assemble(("still held by ", "yellow"), told(f"{backup.where}: {backup.what}. {backup.remedy}")), soft_wrap=True
-        )
+        out.print(joined(("still held by ", "yellow"), told(f"{backup.where}: {backup.what}. {backup.remedy}")), soft_wrap=True)
     for path in proof.left:
-        out.print(Text.assemble(("still in ", "bold red"), told(path)), soft_wrap=True)
+        out.print(joined(("still in ", "bold red"), told(path)), soft_wrap=True)
     searched = f"{counted(proof.checked_files, 'file')} and the indexes of {counted(proof.checked_segments, 'segment')} searched"
     found = f"{counted(len(done.contents), 'document')} gone: " if not proof.left else ""
-    out.print(Text(f"{found}{searched}; not {', '.join(proof.not_searched)}", "dim"), soft_wrap=True)
+    out.print(styled(f"{found}{searched}; not {', '.join(proof.not_searched)}", "dim"), soft_wrap=True)

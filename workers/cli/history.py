@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from workers.cli.output import AsJson, Data, console, engine_on, print_json, reported, size, told
 from workers.cli.read import Library, Version
+from workers.cli.styled import joined, new_table, styled
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from models.chronicle import RevisionTold
     from storage.history import History, VersionHistory
 
@@ -76,16 +77,14 @@ def _time(at: datetime | None) -> str | None:
 def _print(found: History) -> None:
     out = console()
     held = f" by hand since {found.latest.at:%Y-%m-%d %H:%M}" if found.latest.by_hand else ""
-    out.print(
-        Text.assemble(told(found.library_id, "bold"), "  latest is ", told(found.latest.version, "green"), held), soft_wrap=True
-    )
+    out.print(joined(told(found.library_id, "bold"), "  latest is ", told(found.latest.version, "green"), held), soft_wrap=True)
     out.print(_revisions(found.versions))
     if found.trail:
         out.print(_trail(found))
 
 
 def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, header_style="dim", padding=(0, 2, 0, 0))
+    return new_table(*columns)
 
 
 def _revisions(versions: Sequence[VersionHistory]) -> Table:
@@ -98,9 +97,9 @@ def _revisions(versions: Sequence[VersionHistory]) -> Table:
             table.add_row(
                 told(version.version if number == 0 else "", "green" if version.latest else ""),
                 str(one.revision),
-                Text("current", "green") if one.current else "",
+                styled("current", "green") if one.current else "",
                 size(one.size_bytes),
-                Text(f"{one.stored_at:%Y-%m-%d %H:%M}", "dim"),
+                styled(f"{one.stored_at:%Y-%m-%d %H:%M}", "dim"),
                 told("; ".join(words), "yellow" if one.removed_at else ""),
             )
     return table
@@ -128,7 +127,7 @@ def _trail(found: History) -> Table:
         words = ", ".join(f"{name} {details[name]}" for name in _TOLD if details.get(name))
         action = "label removed" if one.action == "labelled" and not one.version else one.action.replace("_", " ")
         what = action + (f" ({words})" if words else "")
-        when = Text(f"{one.at:%Y-%m-%d %H:%M:%S}", "dim")
+        when = styled(f"{one.at:%Y-%m-%d %H:%M:%S}", "dim")
         table.add_row(when, told(what), told(one.version), told(one.by), told(one.why))
     return table
 

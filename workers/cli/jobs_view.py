@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
-
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from models.ledger import JobRow, State
 from models.listing import COUNTED
 from strongroom.routes import PRIORITIES
 from workers.cli.output import console, counted, fold, told
+from workers.cli.styled import new_table, styled
 from workers.durations import span
 from workers.situation import percent
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 STYLES: Mapping[str, str] = {
     "done": "green",
@@ -79,7 +80,7 @@ def print_jobs(rows: Sequence[JobRow]) -> None:
     progress = any(percent(row) is not None for row in rows)
     if progress:
         names.insert(4, "progress")
-    table = Table(*names, box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table(*names)
     table.columns[0].min_width = max(len(row.job_id) for row in rows)  # to be copied, so never cut
     fold(table, names.index("subject"), len(names) - 1)
     now = datetime.now(UTC)
@@ -98,10 +99,10 @@ def print_counts(counts: Mapping[State, int], unentered: int, more: bool) -> Non
         numbers["queued"] = numbers.get("queued", 0) + unentered
     words = [_number(count, more=more and state == "queued") + f" {state}" for state, count in numbers.items()]
     if words:
-        console().print(Text(", ".join(words), "dim"))
+        console().print(styled(", ".join(words), "dim"))
     if unentered:
         files = f"{'more than ' if more else ''}{counted(unentered, 'accepted file')}"
-        console().print(Text(f"{files} of the inbox, taken up by no worker yet, counted as queued", "dim"))
+        console().print(styled(f"{files} of the inbox, taken up by no worker yet, counted as queued", "dim"))
 
 
 def _number(count: int, *, more: bool) -> str:
@@ -115,13 +116,13 @@ def _cells(row: JobRow, now: datetime) -> tuple[Text | str, ...]:
         row.job_id,
         row.kind,
         told(row.subject),
-        Text(row.state, STYLES.get(row.state, "")),
+        styled(row.state, STYLES.get(row.state, "")),
         str(row.attempts),
         row.asked_by,
         priority_of(row),
         span(now - row.created_at),
         took,
-        Text(code, STYLES.get(row.state, "")),
+        styled(code, STYLES.get(row.state, "")),
     )
 
 
@@ -129,6 +130,9 @@ def _bar(row: JobRow) -> Table | str:
     done = percent(row)
     if done is None:
         return ""
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415 - see workers/cli/styled.py
+    from rich.table import Table  # noqa: PLC0415 - the same
+
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_row(ProgressBar(total=100, completed=done, width=_BAR), f"{done:.0f} %")
     return grid

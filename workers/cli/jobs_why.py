@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from config.routes import HEARD
 from config.settings import Settings
@@ -15,6 +14,7 @@ from strongroom.errors import StorageError
 from strongroom.routes import LONG_QUEUE, SHORT_QUEUE
 from workers.broker import broker_url_of, messages_in
 from workers.cli.output import AsJson, Data, console, engine_on, print_fields, print_json, reported, settings_of, told
+from workers.cli.styled import styled
 from workers.liveness import is_alive
 from workers.service_lock import supervisor_of
 from workers.service_state import load_state
@@ -49,7 +49,7 @@ def explain(
         print_json({"id": job_id, "state": situation.row.state, "why": said, **known})
     else:
         console().print(told(said), soft_wrap=True)
-        console().print(Text())
+        console().print(styled())
         print_fields({"job": job_id, "state": situation.row.state, **known}, {})
 
 

@@ -6,11 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from strongroom.errors import InvalidRequest
 from workers.cli.output import AsJson, Data, console, engine_on, print_json, reported, told
+from workers.cli.styled import joined, new_table, styled
 from workers.cli.who import Why, actor
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def rename_library(
         print_json({"library_id": done.library_id, "name": done.name, "changed": done.changed})
         return
     words = f"  was {done.name}, which is an alias of it now" if done.changed else "  is called so already"
-    console().print(Text.assemble(told(done.library_id, "bold"), told(words)), soft_wrap=True)
+    console().print(joined(told(done.library_id, "bold"), told(words)), soft_wrap=True)
 
 
 def alias_library(
@@ -77,7 +76,7 @@ def alias_library(
         print_json({"library_id": done.library_id, "name": done.name, "changed": done.changed})
         return
     words = f"  is no alias of {done.library_id} any more" if remove else f"  means {done.library_id}"
-    console().print(Text.assemble(told(done.name, "bold"), told(words + ("" if done.changed else ", as before"))), soft_wrap=True)
+    console().print(joined(told(done.name, "bold"), told(words + ("" if done.changed else ", as before"))), soft_wrap=True)
 
 
 def _list(archive: Archive, *, as_json: bool) -> None:
@@ -87,8 +86,8 @@ def _list(archive: Archive, *, as_json: bool) -> None:
     if as_json:
         print_json([{**asdict(one), "at": one.at.isoformat()} for one in found])
         return
-    table = Table("alias", "library", "since", "by", "why", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("alias", "library", "since", "by", "why")
     for one in found:
-        when = Text(f"{one.at:%Y-%m-%d %H:%M}", "dim")
+        when = styled(f"{one.at:%Y-%m-%d %H:%M}", "dim")
         table.add_row(told(one.alias, "bold"), told(one.library_id), when, told(one.by), told(one.why))
     console().print(table if found else "No library has another name.")

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import typer
-from rich.text import Text
 
 from strongroom.errors import ConfigurationError
 from workers.cli.output import FAILED, AsJson, Data, console, hand_down, print_json, reported, settings_of, stderr, told
+from workers.cli.styled import joined, styled
 
 notify_app = typer.Typer(
     help="Tell people what is wrong, by the services of STRONGROOM_NOTIFY_URLS: docs/how-to/alerts.md.", no_args_is_help=True
@@ -56,8 +56,8 @@ def try_out(data: Data = None, as_json: AsJson = False) -> None:
         print_json({"delivered": arrived, "tested_at": now, "services": [asdict(one) for one in deliveries]})
     else:
         for one in deliveries:
-            word = Text("delivered", "green") if one.delivered else Text("not delivered", "bold red")
-            console().print(Text.assemble(told(f"{one.number} {one.service}  "), word))
+            word = styled("delivered", "green") if one.delivered else styled("not delivered", "bold red")
+            console().print(joined(told(f"{one.number} {one.service}  "), word))
         if not arrived:
             stderr().print("Correct that address, counted in STRONGROOM_NOTIFY_URLS from the left, and try again.")
     if not arrived:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from config.settings import Settings
 from strongroom import durable
@@ -28,6 +26,7 @@ from strongroom.publisher import Publisher
 from strongroom.routes import store_queue
 from strongroom.service import INBOX, service_broker_url
 from workers.cli.output import AsJson, Data, console, counted, engine_on, hand_down, print_json, reported, settings_of, size, told
+from workers.cli.styled import new_table, styled
 
 TIMEOUT_S = 5.0
 _SHOWN = 50
@@ -199,7 +198,7 @@ def _show(rows: Sequence[Row], silence: StorageError | None) -> None:
     if not rows:
         out.print("Nothing waits to be taken.")
     else:
-        table = Table("job", "documents", "size", "waiting for", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        table = new_table("job", "documents", "size", "waiting for")
         table.columns[0].min_width = max(len(row.job) for row in rows[:_SHOWN])  # to be copied, so never cut
         now = datetime.now(UTC)
         for row in rows[:_SHOWN]:
@@ -207,7 +206,7 @@ def _show(rows: Sequence[Row], silence: StorageError | None) -> None:
             table.add_row(row.job, documents, size(row.size_bytes), f"{max(0, (now - row.since).total_seconds()):,.0f} s")
         out.print(table)
         if len(rows) > _SHOWN:
-            out.print(Text(f"and {len(rows) - _SHOWN:,} more: --json names them all", "dim"))
+            out.print(styled(f"and {len(rows) - _SHOWN:,} more: --json names them all", "dim"))
         out.print(f"{counted(len(rows), 'job')}, {size(sum(row.size_bytes for row in rows))}.")
     if silence is None:
         out.print("The broker answers.")

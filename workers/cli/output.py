@@ -6,22 +6,24 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from config.settings import Settings, read_settings
 from strongroom.errors import BrokerUnavailable, StorageError, WaitTimeout
+from workers.cli.styled import in_numbers, joined, styled
 from workers.garbage import held
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import ProgressColumn
+    from rich.table import Table
+    from rich.text import Text
+
     from storage.engine import Engine
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -70,6 +72,8 @@ def console() -> Console:
 
     What is piped is wanted whole: nothing is folded or cut there.
     """
+    from rich.console import Console  # noqa: PLC0415 - for people alone: 20 ms that a program need not pay
+
     width = None if sys.stdout.isatty() else _ENDLESS
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
@@ -83,19 +87,21 @@ def fold(table: Table, *columns: int) -> Table:
 
 def stderr() -> Console:
     """Return the console for errors and progress."""
+    from rich.console import Console  # noqa: PLC0415 - see console
+
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def told(value: object, style: str = "") -> Text:
     """Return what a producer or a file system named, with the control characters that a terminal would obey spelled out."""
-    return Text(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value)), style)
+    return styled(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value)), style)
 
 
 def print_fields(fields: Mapping[str, object], styles: Mapping[str, str]) -> None:
     """Show what is known of one thing, a line a field. Never folded or cut: a path must be fit to be copied."""
     width = max(map(len, fields)) + 2
     for name, value in fields.items():
-        console().print(Text.assemble((name.ljust(width), "dim"), told(value, styles.get(name, ""))), soft_wrap=True)
+        console().print(joined((name.ljust(width), "dim"), told(value, styles.get(name, ""))), soft_wrap=True)
 
 
 def settings_of(data: Path | None) -> Settings:
@@ -136,7 +142,7 @@ def print_error(error: StorageError, *, as_json: bool) -> None:
             silence_stdout()
         else:
             return
-    stderr().print(Text.assemble(("error: ", "bold red"), told(error.message)), soft_wrap=True)
+    stderr().print(joined(("error: ", "bold red"), told(error.message)), soft_wrap=True)
     stderr().print(told(error.hint, "dim"), soft_wrap=True)
 
 
@@ -155,19 +161,17 @@ def engine_on(data: Path | None) -> Iterator[Engine]:
 
 
 @contextmanager
-def progress_bar(what: str, *columns: ProgressColumn, shown: bool) -> Iterator[Callable[[float, float | None], None]]:
+def progress_bar(
+    what: str, columns: Callable[[], Sequence[ProgressColumn]] = in_numbers, *, shown: bool
+) -> Iterator[Callable[[float, float | None], None]]:
     """Show a bar on standard error while entered; yields a function that takes how much of how much is done."""
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        *(columns or (MofNCompleteColumn(),)),
-        TimeRemainingColumn(),
-        console=stderr(),
-        disable=not shown,
-        transient=True,
-    )
-    with bar:
+    if not shown:
+        yield lambda _done, _total: None
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - see console
+
+    beside = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *columns(), TimeRemainingColumn())
+    with Progress(*beside, console=stderr(), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from workers.cli.output import (
     AsJson,
@@ -22,6 +21,7 @@ from workers.cli.output import (
     told,
 )
 from workers.cli.read import Library
+from workers.cli.styled import joined
 from workers.cli.who import Why, actor
 
 
@@ -56,7 +56,7 @@ def export_library(
         print_json(fields)
         return
     words = f"  {counted(done.versions, 'version')} in {done.path}, {size(done.size_bytes)}"
-    console().print(Text.assemble(told(done.library_id, "bold"), told(words)), soft_wrap=True)
+    console().print(joined(told(done.library_id, "bold"), told(words)), soft_wrap=True)
 
 
 def import_library(
@@ -84,4 +84,4 @@ def import_library(
         print_json(asdict(done))
         return
     words = f"  {counted(done.stored, 'revision')} stored, {done.unchanged:,} there already"
-    console().print(Text.assemble(told(done.library_id, "bold"), told(words)), soft_wrap=True)
+    console().print(joined(told(done.library_id, "bold"), told(words)), soft_wrap=True)

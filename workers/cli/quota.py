@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from workers.cli.output import FAILED, AsJson, Data, console, engine_on, print_json, reported, size, told
+from workers.cli.styled import joined, new_table, styled
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from storage.usage import QuotaReport, Usage
 
 _STYLES = {"unlimited": "dim", "fine": "green", "near": "yellow", "full": "bold red"}
@@ -61,26 +62,28 @@ def _named(one: Usage) -> dict[str, Any]:
 
 def _print(report: QuotaReport, *, limited: bool) -> None:
     out = console()
-    table = Table("library", "used", "limit", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table("library", "used", "limit", "")
     for one in report.libraries[:_SHOWN]:
         table.add_row(told(one.library_id), *_cells(one))
-    table.add_row(Text("all together", "bold"), *_cells(report.total))
+    table.add_row(styled("all together", "bold"), *_cells(report.total))
     out.print(table)
     if len(report.libraries) > _SHOWN:
-        out.print(Text(f"and {len(report.libraries) - _SHOWN} more: --json names them all", "dim"))
+        out.print(styled(f"and {len(report.libraries) - _SHOWN} more: --json names them all", "dim"))
     if not limited:
-        out.print(Text(_NONE, "dim"))
+        out.print(styled(_NONE, "dim"))
     if report.tight:
-        out.print(Text("`strongroom cleanup` shows what the retention policies would remove; or raise STRONGROOM_QUOTAS.", "dim"))
+        out.print(
+            styled("`strongroom cleanup` shows what the retention policies would remove; or raise STRONGROOM_QUOTAS.", "dim")
+        )
 
 
 def _cells(one: Usage) -> tuple[Text, Text, Text]:
-    limit = Text("none", "dim") if one.limit_bytes is None else Text(size(one.limit_bytes))
-    return Text(size(one.used_bytes)), limit, _bar(one)
+    limit = styled("none", "dim") if one.limit_bytes is None else styled(size(one.limit_bytes))
+    return styled(size(one.used_bytes)), limit, _bar(one)
 
 
 def _bar(one: Usage) -> Text:
     if one.share is None:
-        return Text()
+        return styled()
     full = min(_CELLS, max(round(one.share * _CELLS), one.used_bytes > 0))
-    return Text.assemble(("#" * full, _STYLES[one.state]), ("." * (_CELLS - full), "dim"), f" {one.share:.0%}")
+    return joined(("#" * full, _STYLES[one.state]), ("." * (_CELLS - full), "dim"), f" {one.share:.0%}")

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from strongroom import durable
 from strongroom.errors import InvalidRequest, NotFound
@@ -29,6 +27,7 @@ from workers.cli.output import (
     size,
     told,
 )
+from workers.cli.styled import joined, new_table, styled
 
 if TYPE_CHECKING:
     from models.rows import StoredVersion
@@ -168,9 +167,7 @@ def _fields(engine: Engine, one: StoredVersion) -> dict[str, Any]:  # JSON, prin
 
 
 def _print_versions(versions: list[StoredVersion]) -> None:
-    table = Table(
-        "library", "version", "", "size", "on disk", "saved", "stored", box=None, header_style="dim", padding=(0, 2, 0, 0)
-    )
+    table = new_table("library", "version", "", "size", "on disk", "saved", "stored")
     fold(table, 0, 1)
     for column in table.columns[3:6]:
         column.justify = "right"
@@ -181,18 +178,18 @@ def _print_versions(versions: list[StoredVersion]) -> None:
         table.add_row(
             told(one.library_id if one.library_id != previous else "", "bold"),
             told(one.version, "green" if one.latest else ""),
-            Text("latest", "green") if one.latest else "",
+            styled("latest", "green") if one.latest else "",
             size(place.size_bytes),
             size(place.length),
             f"{saved:.0%}",
-            Text(f"{one.created_at:%Y-%m-%d %H:%M}", "dim"),
+            styled(f"{one.created_at:%Y-%m-%d %H:%M}", "dim"),
         )
         previous = one.library_id
     out = console()
     if not versions:
-        out.print(Text.assemble("Nothing is stored yet. Store a document: ", ("strongroom store FILE.json --wait", "bold")))
+        out.print(joined("Nothing is stored yet. Store a document: ", ("strongroom store FILE.json --wait", "bold")))
         return
     out.print(table)
     plain, stored = sum(one.place.size_bytes for one in versions), sum(one.place.length for one in versions)
     sums = f"{counted(len(versions), 'version')}, {size(plain)}, on disk {size(stored)}: saved {1 - stored / plain:.1%}"
-    out.print(Text(sums, "dim"))
+    out.print(styled(sums, "dim"))

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from strongroom.errors import ConfigurationError
 from workers.cli.output import AsJson, Data, Quiet, console, counted, print_json, progress_bar, reported, settings_of, told
+from workers.cli.styled import joined, styled
 from workers.service_lock import lock_service
 
 if TYPE_CHECKING:
@@ -95,13 +95,13 @@ def _fields(made: Rebuilt, took_s: float) -> dict[str, object]:
 def _print(made: Rebuilt, took_s: float) -> None:
     out = console()
     for finding in made.findings:
-        out.print(Text.assemble((finding.code, "bold yellow"), told(f"  {finding.path}  {finding.message}")), soft_wrap=True)
+        out.print(joined((finding.code, "bold yellow"), told(f"  {finding.path}  {finding.message}")), soft_wrap=True)
     sums = f"{counted(made.versions, 'version')} of {_libraries(made.libraries)} in {counted(made.segments, 'segment')}"
-    out.print(Text.assemble(("The catalogue is new: ", "bold green"), f"{sums}, after {took_s:.1f} s."))
+    out.print(joined(("The catalogue is new: ", "bold green"), f"{sums}, after {took_s:.1f} s."))
     if made.before is not None:
         out.print(told(f"The old one is kept: {made.before}", "dim"), soft_wrap=True)
     if made.findings:
-        out.print(Text("`strongroom doctor` says what to do about what is listed above.", "dim"))
+        out.print(styled("`strongroom doctor` says what to do about what is listed above.", "dim"))
 
 
 def _libraries(count: int) -> str:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from strongroom.errors import NotFound
 from workers.cli.output import AsJson, Data, console, counted, engine_on, hand_down, print_json, reported, settings_of, told
+from workers.cli.styled import joined, new_table, styled
 
 if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
     from models.ledger import JobRow
     from models.schedule import Plan, SlotRow
     from workers.schedule_view import ScheduleView
@@ -94,7 +96,7 @@ def run_schedule(name: Name, data: Data = None, as_json: AsJson = False) -> None
         if as_json:
             print_json({"job_id": job_id})
         else:
-            console().print(Text.assemble("queued as job ", (job_id, "bold"), "; a running service takes it up within seconds"))
+            console().print(joined("queued as job ", (job_id, "bold"), "; a running service takes it up within seconds"))
 
 
 def _plan(name: str, data: Data) -> Plan:
@@ -144,40 +146,40 @@ def _print_views(views: list[ScheduleView]) -> None:
     out = console()
     out.print(table)
     out.print(
-        Text(f"times in the zone {'; '.join(sorted({view.cron.time_zone for view in views if view.cron})) or 'UTC'}", "dim")
+        styled(f"times in the zone {'; '.join(sorted({view.cron.time_zone for view in views if view.cron})) or 'UTC'}", "dim")
     )
     troubles: dict[str, list[str]] = {}
     for name, trouble in ((view.plan.name, trouble) for view in views for trouble in view.troubles):
         troubles.setdefault(trouble, []).append(name)
     for trouble, names in troubles.items():
-        out.print(Text.assemble((f"{', '.join(names)}: ", "bold red"), told(trouble, "red")), soft_wrap=True)
+        out.print(joined((f"{', '.join(names)}: ", "bold red"), told(trouble, "red")), soft_wrap=True)
 
 
 def _row(view: ScheduleView) -> tuple[Text, ...]:
     from workers.durations import span  # noqa: PLC0415 - see output.engine_on
 
-    name = Text(view.plan.name, "bold red" if view.troubles else "bold")
+    name = styled(view.plan.name, "bold red" if view.troubles else "bold")
     if view.cron is None:
-        return (name, Text("off", "dim"))
+        return (name, styled("off", "dim"))
     zone, following = ZoneInfo(view.cron.time_zone), view.next_slot_at
     relative = f"in {span(following - view.now)}" if following else "never"
     counts = ", ".join(f"{view.counts[state]:,} {state}" for state in _COUNTED if view.counts.get(state))
     return (
         name,
-        Text(view.cron.expression),
-        Text.assemble(_local(following, zone), "\n", (relative, "dim")),
+        styled(view.cron.expression),
+        joined(_local(following, zone), "\n", (relative, "dim")),
         _last(view.last, view.job, zone),
-        Text(counts or "all well", "yellow" if counts else "dim"),
+        styled(counts or "all well", "yellow" if counts else "dim"),
     )
 
 
 def _last(slot: SlotRow | None, job: JobRow | None, zone: ZoneInfo) -> Text:
     if slot is None:
-        return Text("never", "dim")
-    state = Text(slot.state, _STYLES[slot.state])
+        return styled("never", "dim")
+    state = styled(slot.state, _STYLES[slot.state])
     if job is not None:
-        state = Text.assemble(state, ", ", (job.state, "bold red" if job.state in _FAILED else ""))
-    return Text.assemble(_local(slot.slot_at, zone), "\n", state)
+        state = joined(state, ", ", (job.state, "bold red" if job.state in _FAILED else ""))
+    return joined(_local(slot.slot_at, zone), "\n", state)
 
 
 def _print_slots(slots: list[SlotRow], jobs: dict[str, JobRow], zone: ZoneInfo) -> None:
@@ -187,8 +189,8 @@ def _print_slots(slots: list[SlotRow], jobs: dict[str, JobRow], zone: ZoneInfo) 
     table = _table("time", "", "job", "ended as", "claimed", "by", whole=(0, 1, 2, 4))
     for slot in slots:
         job = jobs.get(slot.job_id)
-        state = Text(slot.state, _STYLES[slot.state])
-        ended = Text(job.state if job else "")
+        state = styled(slot.state, _STYLES[slot.state])
+        ended = styled(job.state if job else "")
         table.add_row(
             _local(slot.slot_at, zone),
             state,
@@ -198,15 +200,15 @@ def _print_slots(slots: list[SlotRow], jobs: dict[str, JobRow], zone: ZoneInfo) 
             told(slot.claimed_by, "dim"),
         )
     console().print(table)
-    console().print(Text(f"{counted(len(slots), 'time')}, in the zone {zone.key}", "dim"))
+    console().print(styled(f"{counted(len(slots), 'time')}, in the zone {zone.key}", "dim"))
 
 
 def _local(time: datetime | None, zone: ZoneInfo) -> Text:
-    return Text(f"{time.astimezone(zone):%d %b %H:%M}" if time else "")
+    return styled(f"{time.astimezone(zone):%d %b %H:%M}" if time else "")
 
 
 def _table(*columns: str, whole: tuple[int, ...]) -> Table:
-    table = Table(*columns, box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = new_table(*columns)
     for number in whole:
         table.columns[number].no_wrap = True
     return table

@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import StorageError
 from workers.broker import masked
 from workers.cli.output import console, print_error, stderr, told
+from workers.cli.styled import joined, new_table, styled
 from workers.liveness import SILENT_AFTER_S, worked_s_ago
 from workers.service_state import ServiceState
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _NOT_WRITABLE = "cannot be written: it does not answer, or another program holds its write lock"
 
@@ -60,41 +61,41 @@ def print_summary(state: ServiceState, took_s: float, *, detached: bool) -> None
     """Tell that the service is ready, and what to do next."""
     stop = _command(state, "down")
     lines = {
-        "data": Text(state.data),
+        "data": styled(state.data),
         **_flower_lines(state),
-        "stop": Text(stop if detached else f"Ctrl-C, or {stop}"),
-        "next": Text(_command(state, "store FILE.json --wait"), "bold"),
+        "stop": styled(stop if detached else f"Ctrl-C, or {stop}"),
+        "next": styled(_command(state, "store FILE.json --wait"), "bold"),
     }
-    _print_lines(Text.assemble("\n", ("strongroom is ready", "bold green"), f" after {took_s:.1f} s"), lines)
+    _print_lines(joined("\n", ("strongroom is ready", "bold green"), f" after {took_s:.1f} s"), lines)
     console().print()
 
 
 def print_status(state: ServiceState, *, database: bool, wrong: Mapping[str, str]) -> None:
     """Show a running service as a table of its parts. ``database`` tells whether that could be written."""
     word = (
-        Text("ready", "bold green")
+        styled("ready", "bold green")
         if state.ready and database
-        else Text("stopping" if state.stopping else "not ready", "bold yellow")
+        else styled("stopping" if state.stopping else "not ready", "bold yellow")
     )
     how = f"process {state.pid}" if state.supervised else "parts started one by one"
-    title = Text.assemble("strongroom is ", word, f", {how}, since {state.started_at}")
-    lines = {"data": Text(state.data), "broker": Text(masked(state.broker_url)), **_flower_lines(state)}
+    title = joined("strongroom is ", word, f", {how}, since {state.started_at}")
+    lines = {"data": styled(state.data), "broker": styled(masked(state.broker_url)), **_flower_lines(state)}
     if not database:
-        lines["database"] = Text(_NOT_WRITABLE, "bold red")
+        lines["database"] = styled(_NOT_WRITABLE, "bold red")
     if wrong:
         lines["wrong"] = told("; ".join(f"{code}: {message}" for code, message in wrong.items()), "bold red")
     _print_lines(title, lines)
-    parts = Table("part", "state", "process", "restarts", "last worked", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    parts = new_table("part", "state", "process", "restarts", "last worked")
     for part in state.parts:
-        state_text = Text(part.state, _STATE_STYLES.get(part.state, ""))
-        restarts = Text(str(part.restarts), "red" if part.restarts else "")
+        state_text = styled(part.state, _STATE_STYLES.get(part.state, ""))
+        restarts = styled(str(part.restarts), "red" if part.restarts else "")
         parts.add_row(part.name, state_text, str(part.pid or ""), restarts, _ago(_worked_s_ago(state, part.name)))
     console().print("", parts, sep="\n")
 
 
 def print_disk(words: str, fields: dict[str, Any]) -> None:
     """Tell how full the disk is."""
-    console().print("", Text(f"disk: {words}", _DISK_STYLES.get(str(fields["level"]), "")), sep="\n", soft_wrap=True)
+    console().print("", styled(f"disk: {words}", _DISK_STYLES.get(str(fields["level"]), "")), sep="\n", soft_wrap=True)
 
 
 def _worked_s_ago(state: ServiceState, part: str) -> float | None:
@@ -105,23 +106,23 @@ def _worked_s_ago(state: ServiceState, part: str) -> float | None:
 
 def _ago(seconds: float | None) -> Text:
     if seconds is None:
-        return Text()
-    return Text(f"{seconds:.0f} s ago", "bold red" if seconds > SILENT_AFTER_S else "")
+        return styled()
+    return styled(f"{seconds:.0f} s ago", "bold red" if seconds > SILENT_AFTER_S else "")
 
 
 def _print_lines(title: Text, lines: dict[str, Text]) -> None:
     """Never folded: a path or address that is cut in two cannot be copied."""
     console().print(title, soft_wrap=True)
     for name, value in lines.items():
-        console().print(Text.assemble((f"  {name:<10}", "dim"), value), soft_wrap=True)
+        console().print(joined((f"  {name:<10}", "dim"), value), soft_wrap=True)
 
 
 def _flower_lines(state: ServiceState) -> dict[str, Text]:
     file = state.flower.password_file
     return {
-        "Flower": Text(state.flower.address, "cyan underline"),
-        "user": Text(state.flower.user),
-        "password": Text(f"in {file}" if file else "as in STRONGROOM_FLOWER_PASSWORD"),
+        "Flower": styled(state.flower.address, "cyan underline"),
+        "user": styled(state.flower.user),
+        "password": styled(f"in {file}" if file else "as in STRONGROOM_FLOWER_PASSWORD"),
     }
 
 
@@ -149,7 +150,7 @@ def print_failure(error: StorageError, *, as_json: bool) -> None:
     """Show why the service did not start: the end of the log that tells, when there is one, then the error."""
     if not as_json:
         for line in error.context.get("log", ()):
-            stderr().print(Text(f"  {line}", "dim"), soft_wrap=True)
+            stderr().print(styled(f"  {line}", "dim"), soft_wrap=True)
     print_error(error, as_json=as_json)
 
 

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import MofNCompleteColumn, ProgressColumn, Task
-from rich.text import Text
 
 from strongroom.client import Client
 from strongroom.contracts import DocumentReceipt, IfExists
@@ -36,8 +34,13 @@ from workers.cli.output import (
 )
 from workers.cli.store_files import find_documents
 from workers.cli.store_view import failed_documents, left_out, print_end, unfinished
+from workers.cli.styled import in_numbers, styled
 from workers.processes import is_running
 from workers.service_state import load_state
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+    from rich.text import Text
 
 _LATER = "Accepted, and stored when workers are there."
 
@@ -139,11 +142,10 @@ def _absent(held: Problem | None, folder: Path) -> Problem | None:
     return None
 
 
-class _Notice(ProgressColumn):
+class _Notice:
     """What a progress bar says beside its numbers while the queue is full."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._text = ""
 
     def show(self, _problem: Problem) -> None:
@@ -154,9 +156,15 @@ class _Notice(ProgressColumn):
         """Say nothing."""
         self._text = ""
 
-    def render(self, _task: Task) -> Text:
-        """Return the column's text."""
-        return Text(self._text, "yellow")
+    def __rich__(self) -> Text:
+        """Return what it says now."""
+        return styled(self._text, "yellow")
+
+    def beside_numbers(self) -> Sequence[ProgressColumn]:
+        """Return a bar's columns."""
+        from rich.progress import RenderableColumn  # noqa: PLC0415 - see workers/cli/styled.py
+
+        return (*in_numbers(), RenderableColumn(self))
 
 
 class _Run:
@@ -171,7 +179,7 @@ class _Run:
     def send(self, outgoing: Iterable[Outgoing], *, wait: bool, priority: Priority) -> tuple[list[Ticket], Problem | None]:
         """Send everything; stop at the first error that concerns more than one document."""
         tickets: list[Ticket] = []
-        with progress_bar("sending", MofNCompleteColumn(), self._notice, shown=self._shown) as tick:
+        with progress_bar("sending", self._notice.beside_numbers, shown=self._shown) as tick:
             done = 0
             for result in self._client.store_iter(outgoing, receipt=wait, priority=priority):
                 if isinstance(result, Err):

@@ -9,9 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import StorageError, WaitTimeout
 from strongroom.outgoing import Outgoing
@@ -19,6 +16,7 @@ from strongroom.result import Problem
 from strongroom.ticket import Ticket
 from workers.cli.output import console, counted, engine_on, fold, told
 from workers.cli.store_files import Failure, failure
+from workers.cli.styled import new_table, styled
 
 if TYPE_CHECKING:
     from models.ledger import JobRow
@@ -79,20 +77,20 @@ def _why_parked(row: JobRow) -> Problem:
 def print_end(fields: Mapping[str, Any]) -> None:
     """Show people the counts, what was skipped, and the first failures."""
     failed, skipped = fields["failed"], fields["skipped"]
-    parts = [Text(f"{fields[name]} {name}", "green") for name in ("stored", "unchanged", "accepted") if name in fields]
-    parts += [Text(f"{len(skipped)} skipped", "yellow")] if skipped else []
-    parts += [Text(f"{len(failed)} failed", "bold red")] if failed else []
+    parts = [styled(f"{fields[name]} {name}", "green") for name in ("stored", "unchanged", "accepted") if name in fields]
+    parts += [styled(f"{len(skipped)} skipped", "yellow")] if skipped else []
+    parts += [styled(f"{len(failed)} failed", "bold red")] if failed else []
     out = console()
-    out.print(Text(", ").join(parts))
+    out.print(styled(", ").join(parts))
     for why, count in Counter(one["why"] for one in skipped).items():
         first = next(one["file"] for one in skipped if one["why"] == why)
         more = f" and {counted(count - 1, 'other')}" if count > 1 else ""
         out.print(told(f"skipped {first}{more}: {why}", "yellow"), soft_wrap=True)
     if failed:
-        table = Table("file", "code", "what happened", "what to do", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        table = new_table("file", "code", "what happened", "what to do")
         fold(table, 0, 1)
         for one in failed[:_SHOWN]:
             table.add_row(*(told(one[name]) for name in ("file", "code", "message", "hint")))
         out.print(table)
         if len(failed) > _SHOWN:
-            out.print(Text(f"and {len(failed) - _SHOWN} more: --json names them all", "dim"))
+            out.print(styled(f"and {len(failed) - _SHOWN} more: --json names them all", "dim"))

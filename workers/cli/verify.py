@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.progress import DownloadColumn, TransferSpeedColumn
-from rich.table import Table
-from rich.text import Text
 
 from strongroom.contracts import VerifyReceipt
 from strongroom.errors import InvalidRequest
@@ -25,6 +22,7 @@ from workers.cli.output import (
     size,
     told,
 )
+from workers.cli.styled import in_bytes_a_second, joined, new_table, styled
 
 _AGAIN = "`strongroom verify --all --repair` looks for a good copy; else store these versions again from their source."
 _ABSENT = "tree_missing"
@@ -60,11 +58,10 @@ def verify(
     with reported(as_json=as_json):
         if everything and library is not None:
             raise InvalidRequest("--all and a library are two requests.", "Leave one of them out.")
-        with engine_on(data) as engine:
-            columns = (DownloadColumn(), TransferSpeedColumn())
-            with progress_bar("verifying", *columns, shown=not (quiet or as_json)) as tick:
-                look = engine.verify_and_repair if repair else engine.verify
-                receipt = look(library, version, tick)
+        bar = progress_bar("verifying", in_bytes_a_second, shown=not (quiet or as_json))
+        with engine_on(data) as engine, bar as tick:
+            look = engine.verify_and_repair if repair else engine.verify
+            receipt = look(library, version, tick)
     if as_json:
         print_json(_fields(receipt, repair=repair))
     elif not quiet or receipt.damaged or receipt.findings:
@@ -86,22 +83,20 @@ def _print_verification(receipt: VerifyReceipt) -> None:
     out = console()
     for whole in receipt.repaired:
         what = told(f"  {whole.library_id} {whole.version} (revision {whole.revision}), from {whole.source}")
-        out.print(Text.assemble(("repaired", "bold green"), what), soft_wrap=True)
+        out.print(joined(("repaired", "bold green"), what), soft_wrap=True)
     for mended in receipt.mended:
-        out.print(
-            Text.assemble(("mended", "bold green"), told(f"  {mended.path}: {mended.code}, from {mended.source}")), soft_wrap=True
-        )
+        out.print(joined(("mended", "bold green"), told(f"  {mended.path}: {mended.code}, from {mended.source}")), soft_wrap=True)
     if receipt.damaged:
-        table = Table("library", "version", "damage", "where", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        table = new_table("library", "version", "damage", "where")
         for one in receipt.damaged:
             where = f"{one.segment} at {one.offset}"
             version = told(f"{one.version} (revision {one.revision})")
-            table.add_row(told(one.library_id), version, Text(one.code, "bold red"), where)
+            table.add_row(told(one.library_id), version, styled(one.code, "bold red"), where)
         out.print(table)
     for finding in receipt.findings:
-        out.print(Text.assemble((finding.code, "bold yellow"), told(f"  {finding.path}  {finding.message}")), soft_wrap=True)
-    good, bad = Text("nothing is damaged", "bold green"), Text("damaged", "bold red")
-    verdict = Text.assemble(counted(len(receipt.damaged), "version"), " ", bad) if receipt.damaged else good
-    out.print(Text.assemble(f"{counted(receipt.checked, 'version')} checked, {size(receipt.read_bytes)} read: ", verdict, "."))
+        out.print(joined((finding.code, "bold yellow"), told(f"  {finding.path}  {finding.message}")), soft_wrap=True)
+    good, bad = styled("nothing is damaged", "bold green"), styled("damaged", "bold red")
+    verdict = joined(counted(len(receipt.damaged), "version"), " ", bad) if receipt.damaged else good
+    out.print(joined(f"{counted(receipt.checked, 'version')} checked, {size(receipt.read_bytes)} read: ", verdict, "."))
     if receipt.damaged:
-        out.print(Text(f"Nothing damaged is served. {_AGAIN}", "dim"), soft_wrap=True)
+        out.print(styled(f"Nothing damaged is served. {_AGAIN}", "dim"), soft_wrap=True)

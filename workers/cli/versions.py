@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from strongroom.errors import InvalidRequest
 from workers.cli.output import AsJson, Data, console, engine_on, print_json, reported, told
 from workers.cli.read import Library
+from workers.cli.styled import joined
 from workers.cli.who import Why, actor
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def roll_back(
         if as_json:
             print_json(fields)
         else:
-            console().print(Text.assemble(told(library, "bold"), "  ", told(words)), soft_wrap=True)
+            console().print(joined(told(library, "bold"), "  ", told(words)), soft_wrap=True)
 
 
 def _words(went: Rollback) -> str:
@@ -127,4 +127,4 @@ def _tell(fields: dict[str, object], words: str, *, as_json: bool, of_library: b
         print_json(fields)
         return
     subject = str(fields["library_id"]) if of_library else f"{fields['library_id']} {fields['version']}"
-    console().print(Text.assemble(told(subject, "bold"), "  ", told(words)), soft_wrap=True)
+    console().print(joined(told(subject, "bold"), "  ", told(words)), soft_wrap=True)

@@ -37,7 +37,7 @@ def test_to_queue_a_job_takes_neither_the_engine_nor_a_broker() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
     to_start, to_queue = (set(line.split()) for line in shown.splitlines())
-    assert to_start.isdisjoint({"sqlalchemy", "redis", "celery", "kombu", "structlog", "boto3", "apprise", "pyrage"})
+    assert to_start.isdisjoint({"sqlalchemy", "rich", "redis", "celery", "kombu", "structlog", "boto3", "apprise", "pyrage"})
     assert "models.ledger" in to_queue
     assert to_queue.isdisjoint({"storage.engine", "storage.backup", "redis", "celery", "kombu", "structlog", "alembic"})
 

@@ -32,12 +32,12 @@ def test_no_module_with_commands_is_missing_in_the_tables() -> None:
     assert have_commands == {*COMMANDS.values(), *BACKUP.values()} | WITHIN_OTHERS
 
 
-NEEDLESS = {"celery", "kombu", "redis", "alembic", "structlog", "tenacity", "tornado", "boto3", "pyrage", "apprise"}
+NEEDLESS = {"celery", "kombu", "redis", "alembic", "rich", "structlog", "tenacity", "tornado", "boto3", "pyrage", "apprise"}
 
 
 @pytest.mark.parametrize("words", [["backup", "create", "--wait"], ["list"], ["verify"], ["get", "/a", "1.0"]], ids=" ".join)
 def test_a_command_for_programs_brings_in_no_more_than_it_needs(data: Path, engine: Engine, words: list[str]) -> None:
-    """What it imports is most of a command's time: logs and retries are for workers."""
+    """What it imports is most of a command's time: rich is for people, logs and retries are for workers."""
     engine.store([document("/a", "1.0", body(n=1))])
     script = (
         "import sys, atexit; from workers.cli import main; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); main()"

@@ -132,9 +132,11 @@ def test_a_full_queue_holds_the_command_up_for_its_timeout_and_is_an_error_then(
 def test_the_bar_says_that_the_queue_is_full_until_it_moves_on() -> None:
     notice = _Notice()
     notice.show(Problem("queue_full", "m", "h"))
-    assert "queue is full" in notice.render(Task(TaskID(0), "sending", 1, 0, _get_time=lambda: 0.0)).plain
+    assert "queue is full" in notice.__rich__().plain
+    beside = notice.beside_numbers()[-1]
+    assert beside(Task(TaskID(0), "sending", 1, 0, _get_time=lambda: 0.0)) is notice
     notice.clear()
-    assert notice.render(Task(TaskID(0), "sending", 1, 0, _get_time=lambda: 0.0)).plain == ""
+    assert notice.__rich__().plain == ""
 
 
 @pytest.mark.parametrize(
