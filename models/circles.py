@@ -93,6 +93,8 @@ def _put_last(connection: Connection, among: Sequence[tuple[int, tuple[object, .
 
 def _long_ones(connection: Connection) -> set[str]:
     """Return the contents from which more than three references lead on, by any of the places: few, and most often none."""
+    if connection.execute(select(_OBJECT.c.object_id).where(_OBJECT.c.reference_sha256.is_not(None)).limit(1)).first() is None:
+        return set()  # SQLite would go through all contents to find that out
     links = [_OBJECT.alias() for _ in range(4)]
     joined = links[0]
     for link, behind in pairwise(links):

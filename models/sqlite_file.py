@@ -24,7 +24,7 @@ def prepare(connection: sqlite3.Connection, _record: object) -> None:
 def prepare_unfinished(connection: sqlite3.Connection, _record: object) -> None:
     """Write each page once: a log is for those who must find the file whole after a crash. A savepoint needs the memory alone."""
     cursor = connection.cursor()
-    for pragma in ("journal_mode=MEMORY", "synchronous=OFF", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-32000"):
+    for pragma in ("journal_mode=MEMORY", "synchronous=OFF", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-8000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
