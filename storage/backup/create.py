@@ -20,6 +20,7 @@ from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Kind, Manifest, new_backup_id, write_manifest
 from storage.backup.packs import PACK_BYTES, PackWriter
 from storage.backup.parents import Parents
+from storage.backup.readers import told_readers
 from storage.backup.repository import Repository
 from storage.backup.resume import Kept, kept_packs
 from storage.backup.snapshot import Snapshot, take_snapshot
@@ -143,7 +144,7 @@ class _Round:
             return None, {}
         writing = Writing(self._repository, self._engine.folder.tmp, self._kept, self._create.pack_bytes)
         manifest = writing.manifest(self._backup_id, basis, snapshot, copying, self.spool)
-        marks = {**manifest.marks, **marked(parents.passed_over, manifest.parent)}
+        marks = {**manifest.marks, **marked(parents.passed_over, manifest.parent), **told_readers(self._repository)}
         took_s = round(time.monotonic() - started_s, 3)
         manifest = replace(manifest, finished_at=self._create.clock(), seconds=took_s, marks=marks)
         write_manifest(self._repository, manifest)

@@ -10,6 +10,7 @@ from models.backups import BackupRow, remembered_backups
 from models.changes import epoch
 from models.database import Database
 from storage.backup.manifest import Manifest, manifests, read_manifest
+from storage.backup.readers import is_for_all
 from storage.backup.repository import PACKS, Repository, doomed_packs
 from storage.backup.snapshot import EPOCH
 from strongroom.errors import BackupDamaged, BackupKeyError, NotFound
@@ -29,8 +30,9 @@ class Parents:
     def newest(self) -> Manifest | None:
         """Return the newest backup of this catalogue that can be built on, else the newest of any; None: take a full one.
 
-        What has a manifest that cannot be used is passed over, and told. A target that does not answer is an error: a backup
-        that builds on nothing must not begin since a network is down.
+        What has a manifest that cannot be used is passed over, and told. What is not sealed for all who are to open the new one
+        is not built on. A target that does not answer is an error: a backup that builds on nothing must not begin since a
+        network is down.
 
         Its packs have to be at the target in their sizes, which costs a listing, and no prune may be about to remove one. That
         bytes have rotted is known of a backup once it was read back: until a full backup has been taken since, which writes them
@@ -56,7 +58,7 @@ class Parents:
         for backup_id, found in manifests(self.repository):
             if not isinstance(found, Manifest):
                 self.passed_over[backup_id] = found.message
-            elif not doomed & found.packs.keys():
+            elif is_for_all(self.repository, found) and not doomed & found.packs.keys():
                 if there is None:  # behind the first manifest: what that one needs was there before it
                     there = {one.name.rpartition("/")[2]: one.size_bytes for one in self.repository.target.names(PACKS)}
                 if all(there.get(name) == size for name, size in found.packs.items()):

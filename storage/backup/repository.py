@@ -12,7 +12,7 @@ from datetime import datetime
 
 from storage.backup.seal import NONE, Seal
 from storage.backup.target import Target, prove
-from strongroom.errors import BackupDamaged, BackupError, NameTaken, NotFound, StorageError
+from strongroom.errors import BackupDamaged, BackupError, BackupKeyError, NameTaken, NotFound, StorageError
 
 FORMAT = 1
 MARK = "strongroom-backup.json"
@@ -31,11 +31,12 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A target whose mark was read. ``seal`` opens what it keeps."""
+    """A target whose mark was read. ``seal`` opens what it keeps; ``sealed_for``: who could when it was begun."""
 
     target: Target
     seal: Seal
     repository_id: str
+    sealed_for: tuple[str, ...] = ()
 
     def file(self, name: str) -> bytes:
         """Return a small file as the target keeps it.
@@ -187,8 +188,23 @@ def open_repository(target: Target, seal: Seal) -> Repository:
         raise BackupError(
             f"{target.url} has format {format_}; this release knows up to {FORMAT}.", "Use the release that made it."
         )
-    seal.check(kind, recipients)
-    return Repository(target, seal, repository_id)
+    try:
+        seal.check(kind, recipients)
+    except BackupKeyError:  # the mark is never written again: it names the keys of the beginning
+        if kind != seal.kind or not _opens_the_newest(target, seal):
+            raise
+    return Repository(target, seal, repository_id, tuple(recipients))
+
+
+def _opens_the_newest(target: Target, seal: Seal) -> bool:
+    for name in sorted((one.name for one in target.names(BACKUPS)), reverse=True):
+        try:
+            return bool(b"".join(seal.opened(target.read(name))))
+        except BackupKeyError:
+            return False
+        except (BackupDamaged, NotFound):  # says nothing of the key
+            continue
+    return False
 
 
 def make_repository(target: Target, seal: Seal, now: datetime) -> Repository:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from strongroom.locks import locked_if_free
 class Kept:
     """The packs of this run and of those before it that did not come to their end. ``path`` None: another run has the file."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, readers: Sequence[str] = ()) -> None:
         self._path = path
+        self._readers = list(readers)
         self.packs: dict[str, int] = {}
         self.items: dict[str, Ref] = {}
 
@@ -30,6 +31,8 @@ class Kept:
             told = list(read_journal(self._path))
         doomed = doomed_packs(repository) if told else set()
         for line in told:
+            if not set(self._readers) <= set(line.get("for", repository.sealed_for)):  # it died before a key was added
+                continue
             name, size = line["pack"], line["size"]
             there = [one.size_bytes for one in repository.target.names(pack_path(name))]
             if there == [size] and name not in doomed:
@@ -52,7 +55,7 @@ class Kept:
         self.items.update(pack.items)
         if self._path is not None:
             items = [[key, ref.offset, ref.size_bytes, ref.sha256] for key, ref in pack.items]
-            append_journal(self._path, [{"pack": pack.name, "size": pack.size_bytes, "items": items}])
+            append_journal(self._path, [{"pack": pack.name, "size": pack.size_bytes, "items": items, "for": self._readers}])
 
     def forget(self) -> None:
         """Forget everything: the backup exists, its manifest tells."""
@@ -69,6 +72,6 @@ def kept_packs(folder: DataFolder, repository: Repository) -> Iterator[Kept]:
         durable.make_folder(home, "backup")
         path = home / f"{repository.repository_id}.progress"
         with locked_if_free(path.with_suffix(".lock")) as mine:
-            kept = Kept(path if mine else None)
+            kept = Kept(path if mine else None, repository.seal.recipients)
             kept.recall(repository)
             yield kept

@@ -14,9 +14,16 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from storage.backup.manifest import backup_ids, find_manifest
+from storage.backup.packs import Pack
 from storage.backup.pump import Sink, Source, pumped
+from storage.backup.repository import pack_path
+from storage.backup.restore import Restore
+from storage.backup.resume import kept_packs
 from storage.backup.seal import Keys, Seal, Unsealed, make_key, seal_of
+from storage.engine import Engine
 from strongroom.errors import BackupDamaged, BackupKeyError, DiskFull, InvalidRequest, PermissionRefused, StorageError
+from tests.support.backups import back_up, filled, repository_at
 from tests.support.faults import faults
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -112,6 +119,43 @@ def test_each_key_of_a_file_opens_and_each_recipient_can(key_file: Path, scratch
     kept = through(seal, b"new")
     for name in ("recovery", "new", "key"):
         assert b"".join(seal_of(scratch / name).opened([kept])) == b"new"
+
+
+def test_a_key_that_was_added_opens_all_of_the_next_backup_and_later_stands_alone(
+    key_file: Path, scratch: Path, engine: Engine
+) -> None:
+    place, both = scratch / "place", scratch / "both"
+    old = repository_at(place, seal_of(key_file))
+    back_up(filled(engine), old)
+    make_key(scratch / "new", NOW)
+    new = seal_of(scratch / "new")
+    with pytest.raises(BackupKeyError):
+        repository_at(place, new)
+    both.touch(mode=0o600)
+    both.write_text(f"{(scratch / 'new').read_text()}{key_file.read_text()}")
+    assert [back_up(engine, repository_at(place, seal_of(both))).kind for _ in range(2)] == ["full", "incremental"]
+    assert back_up(engine, old).kind == "incremental"  # who leaves is no reason to copy everything
+    back_up(engine, repository_at(place, seal_of(both)), full=True)
+    (place / "backups" / "99999999T000000Z-00000000.json").write_bytes(b"damaged")  # says nothing of the key
+    only = repository_at(place, new)
+    for backup_id in backup_ids(only)[-2:-1]:
+        assert Restore(only, find_manifest(only, backup_id)).run(scratch / "restored", NOW).differences == ()
+    with pytest.raises(BackupKeyError):
+        repository_at(place, Unsealed())
+
+
+def test_what_a_killed_run_kept_is_not_taken_up_for_a_key_that_came_since(key_file: Path, scratch: Path, engine: Engine) -> None:
+    recovery = make_key(scratch / "recovery", NOW)
+    repository = repository_at(scratch / "place", seal_of(key_file))
+    pack = hashlib.sha256(b"pack").hexdigest()
+    repository.target.create(pack_path(pack), [b"pack"])
+    with kept_packs(engine.folder, repository) as kept:
+        kept.keep(Pack(pack, 4, ()))
+    with key_file.open("a") as file:
+        file.write(f"{recovery}\n")
+    for seal, taken_up in [(repository.seal, {pack}), (seal_of(key_file), set())]:
+        with kept_packs(engine.folder, repository_at(scratch / "place", seal)) as kept:
+            assert kept.packs.keys() == taken_up
 
 
 def test_a_new_key_is_for_its_owner_alone_and_never_replaces_a_file(scratch: Path) -> None:
