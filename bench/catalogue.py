@@ -15,7 +15,7 @@ from models.catalogue import find_version, list_libraries, list_versions
 from models.sweeping import look_at, next_segments
 from storage.cleanup import make_plan
 from storage.engine import Engine
-from storage.intake import tree_path
+from storage.paths import tree_path
 from storage.policies import parse_policies
 from workers.garbage import settle
 

@@ -10,8 +10,8 @@ from models.database import Database
 from models.sweeping import live_records
 from storage.events import append_events
 from storage.index import VersionRecord, read_index
-from storage.intake import tree_path
 from storage.layout import DataFolder
+from storage.paths import tree_path
 from storage.retelling import read_if_whole
 from strongroom.errors import IntegrityError
 

@@ -15,11 +15,12 @@ from models.sweeping import live_places
 from storage.codecs import Encoder
 from storage.damage import damage_of, plain_of
 from storage.documents import Limits
+from storage.fetches import Fetches, Wanted
 from storage.index import Index, VersionRecord
 from storage.layout import DataFolder
 from storage.read import is_whole
 from storage.retelling import read_if_whole, retold
-from storage.sources import Fetches, Recovered, Sources, Wanted, forget
+from storage.sources import Recovered, Sources, forget
 from strongroom.contracts import Repaired
 
 

@@ -8,38 +8,33 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from models.catalogue import find_place, find_version, list_libraries, list_versions, totals, unshown
-from models.curation import find_label
 from models.database import Database
 from models.migrate import check_revision, upgrade
 from models.names import real_name
 from models.rows import LibraryRow, StoredVersion
-from storage.accesses import Accesses
-from storage.allowance import Allowance
 from storage.codecs import encoder_of
-from storage.documents import Limits
-from storage.findings import keep_verification
-from storage.governor import Governor
-from storage.intake import Incoming, tree_path
+from storage.equipment import Equipment
+from storage.fetches import Fetches
 from storage.layout import DataFolder
-from storage.paths import LATEST
+from storage.limits import Limits
+from storage.paths import LATEST, tree_path
+from storage.progress import Progress, silent
 from storage.quotas import Quotas
-from storage.reading import Reader
-from storage.repair import Repair
-from storage.rollback import Rollback, follow_newest, rollback
-from storage.sources import Fetches
-from storage.store import Record, Storing
 from storage.switch import refuse_without_catalogue
-from storage.trail import Actor, Archive
-from storage.tree import Mode, Tree
-from storage.treemode import adopt_mode, shown_mode
-from storage.verify import Progress, silent, verify
-from storage.versions import Changed
 from storage.watermarks import Watermarks
-from strongroom.contracts import DocumentReceipt, VerifyReceipt
 from strongroom.errors import NotFound
+
+if TYPE_CHECKING:
+    from storage.intake import Incoming
+    from storage.rollback import Rollback
+    from storage.store import Record
+    from storage.trail import Actor
+    from storage.tree import Mode
+    from storage.versions import Changed
+    from strongroom.contracts import DocumentReceipt, VerifyReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,7 @@ class Totals:
         return 1 - self.stored_bytes / self.size_bytes if self.size_bytes else 0.0
 
 
-class Engine:
+class Engine(Equipment):
     """Stores, reads and verifies documents in one data folder.
 
     Belongs to one process: open it after a fork. Any number of processes may have engines on one folder.
@@ -87,20 +82,11 @@ class Engine:
         Raises:
             ConfigurationError: an option that cannot be.
         """
-        self.options = options or Options()
+        options = options or Options()
         folder = DataFolder(root.absolute())
-        encoder = encoder_of(self.options.codec)
-        self.database = Database(self.options.database_url or f"sqlite:///{folder.metadata / 'catalogue.db'}")
-        self.folder = replace(folder, find_place=partial(find_place, self.database))
-        self.tree = Tree(self.folder, self.database, self.options.tree)
-        options, shared = self.options, (self.folder, self.database)
-        self.repair = Repair(*shared, self.tree, options.tree, encoder, options.limits, options.fetches)
-        self._reader = Reader(*shared, self.repair, options.mend_reads)
-        self.archive = Archive(self.folder, self.database)
-        self.accesses = Accesses()
-        self.governor = Governor(folder.root, options.reserve_bytes)
-        self.allowance = Allowance(options.quotas)
-        self._storing = Storing(self.folder, self.database, encoder, self.options.limits, allowance=self.allowance)
+        encoder = encoder_of(options.codec)
+        database = Database(options.database_url or f"sqlite:///{folder.metadata / 'catalogue.db'}")
+        super().__init__(replace(folder, find_place=partial(find_place, database)), database, options, encoder)
 
     def create(self) -> Self:
         """Make the data folder and bring its catalogue to this release; complete one that is there.
@@ -109,6 +95,8 @@ class Engine:
             DataFolderError: a newer release made it, the folder holds other things, or documents whose catalogue is lost.
             PermissionRefused: it cannot be written.
         """
+        from storage.treemode import adopt_mode  # noqa: PLC0415 - see storage/equipment.py
+
         self.folder.create()
         refuse_without_catalogue(self.folder, self.database)
         upgrade(self.database)
@@ -125,11 +113,6 @@ class Engine:
         refuse_without_catalogue(self.folder, self.database)
         check_revision(self.database)
         return self
-
-    def close(self) -> None:
-        """Let go of the catalogue."""
-        self._storing.close()
-        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -154,12 +137,16 @@ class Engine:
 
     def rollback(self, library_id: str, version: str, actor: Actor, to: int | None = None) -> Rollback:
         """Go back to an older state, and show it in the tree; see ``storage.rollback.rollback``."""
+        from storage.rollback import rollback  # noqa: PLC0415 - see storage/equipment.py
+
         done = rollback(self.archive, library_id, version, actor, to, self.allowance)
         self._show({tree_path(done.library_id, done.version)})
         return done
 
     def follow_newest(self, library_id: str, actor: Actor) -> Changed:
         """Have ``latest`` mean the newest version again, in the tree too; see ``storage.rollback.follow_newest``."""
+        from storage.rollback import follow_newest  # noqa: PLC0415 - see storage/equipment.py
+
         done = follow_newest(self.archive, library_id, actor)
         self._show({tree_path(done.library_id, done.version)})
         return done
@@ -172,6 +159,8 @@ class Engine:
         Raises:
             NotFound: it is not stored.
         """
+        from models.curation import find_label  # noqa: PLC0415 - see storage/equipment.py
+
         path = None if version in {None, LATEST} else tree_path(library_id, str(version))
         with self.database.read() as connection:
             found = find_version(connection, library_id, path)
@@ -229,6 +218,9 @@ class Engine:
 
     def verify(self, library_id: str | None = None, version: str | None = None, progress: Progress = silent) -> VerifyReceipt:
         """Read stored bytes again and compare; see ``storage.verify.verify``. What is found in everything is kept as findings."""
+        from storage.treemode import shown_mode  # noqa: PLC0415 - see storage/equipment.py
+        from storage.verify import verify  # noqa: PLC0415 - the same
+
         mode = shown_mode(self.folder, self.options.tree)
         return self._kept(library_id, verify(self.folder, self.database, mode, self._subject(library_id, version), progress))
 
@@ -239,6 +231,8 @@ class Engine:
         return self._kept(library_id, self.repair.verify(self._subject(library_id, version), progress))
 
     def _kept(self, library_id: str | None, receipt: VerifyReceipt) -> VerifyReceipt:
+        from storage.findings import keep_verification  # noqa: PLC0415 - see storage/equipment.py
+
         if library_id is None:
             keep_verification(self.folder, self.database, receipt, datetime.now(UTC))
         return receipt

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -15,8 +16,10 @@ from models.findings import Observation, note_findings
 from storage.kinds import KINDS, kind_of
 from storage.layout import DataFolder
 from strongroom import durable
-from strongroom.contracts import VerifyReceipt
 from strongroom.errors import StorageError
+
+if TYPE_CHECKING:
+    from strongroom.contracts import VerifyReceipt
 
 _SEVERITIES = {code: kind.severity for code, kind in KINDS.items()}
 

@@ -15,7 +15,7 @@ import orjson
 from storage.codecs import Encoder
 from storage.documents import DocumentScanner, Identity, Limits, check_document, unpack
 from storage.ordering import order_of
-from storage.paths import check_identifier, encode_component
+from storage.paths import check_identifier, tree_path
 from storage.segments import Encoded, SegmentWriter, block_digests
 from strongroom import durable
 from strongroom.contracts import DocumentOptions
@@ -85,11 +85,6 @@ class Checked:
     content_sha256: str
     size_bytes: int
     plain: bytes | None
-
-
-def tree_path(library_id: str, version: str) -> str:
-    """Return where other programs find a version, below the data folder."""
-    return f"documentation/{encode_component(library_id)}/{encode_component(version)}/documentation.json.gz"
 
 
 def check_small(incoming: Incoming, limits: Limits) -> Checked | None:

@@ -15,6 +15,7 @@ from models.changes import note_change
 from models.rows import Place
 from storage.casework import Case, Means, details, open_case
 from storage.damage import damage_of, segment_sha256_of
+from storage.fetches import Wanted
 from storage.index import Index
 from storage.index_files import replace_index
 from storage.quarantine import keep_damaged
@@ -22,7 +23,7 @@ from storage.read import is_whole
 from storage.reassembly import put_in_place, reassemble, tiles
 from storage.retelling import read_if_whole
 from storage.rewriting import WHY, rewrite
-from storage.sources import Sources, Wanted
+from storage.sources import Sources
 from strongroom import durable
 from strongroom.contracts import Repaired
 from strongroom.errors import IntegrityError

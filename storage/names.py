@@ -16,10 +16,9 @@ from models.mending import library_holders
 from models.names import AliasRow, is_library, last_change, list_aliases, put_alias, real_name, rename_library
 from storage.events import Erased, read_events
 from storage.index import VersionRecord
-from storage.intake import tree_path
 from storage.name_events import Aliased, Renamed, Unaliased
 from storage.naming import Names
-from storage.paths import check_identifier
+from storage.paths import check_identifier, tree_path
 from storage.recorded import find_records
 from storage.trail import Actor, Archive, behind, record_events
 from strongroom.errors import CatalogueBusy, InvalidRequest, NotFound

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from models.rows import Committed, NewVersion
 from storage.index import VersionRecord
-from storage.intake import Checked, Incoming, Named, tree_path
+from storage.intake import Checked, Incoming, Named
+from storage.paths import tree_path
 from strongroom.contracts import DocumentReceipt, ErrorInfo
 from strongroom.errors import StorageError, VersionExists
 from strongroom.result import Problem

@@ -127,6 +127,11 @@ def _utf8(identifier: str) -> bytes:
         raise InvalidIdentifier(f"The identifier holds a lone surrogate: {_excerpt(identifier)}") from None
 
 
+def tree_path(library_id: str, version: str) -> str:
+    """Return where other programs find a version, below the data folder."""
+    return f"documentation/{encode_component(library_id)}/{encode_component(version)}/documentation.json.gz"
+
+
 def _form(byte: int) -> str:
     char = chr(byte)
     if char == "/":

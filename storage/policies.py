@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from typing import Any
 
+from storage.patterns import most_exact
 from storage.retention import Policy
-from storage.sizes import parse_size
+from storage.sizes import NO_SIZE, parse_size
 from strongroom.errors import ConfigurationError
 
 ALL = "all"
@@ -19,7 +19,6 @@ ALL = "all"
 _SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
 _SPAN = re.compile(r"(?:[1-9][0-9]{0,5}[hdwy])+")
 _COUNTS = tuple(one.name for one in fields(Policy) if one.name not in {"within", "max_bytes"})
-NO_SIZE = "Write bytes as a number, or 500MB, 2GB (1 kB is 1,000 bytes)."
 _MOST = 1_000_000_000
 _LONGEST = timedelta(days=365_000)
 
@@ -38,12 +37,6 @@ class Policies:
         """Return the policy of a library; None when all of it is kept."""
         pattern = most_exact(self.by_pattern, library_id)
         return None if pattern is None else self.by_pattern[pattern]
-
-
-def most_exact(patterns: Iterable[str], library_id: str) -> str | None:
-    """Return which of these patterns holds for a library: the id itself, else the one with the most that is no wildcard."""
-    matching = [pattern for pattern in patterns if pattern == library_id or fnmatchcase(library_id, pattern)]
-    return max(matching, key=lambda pattern: (pattern == library_id, _exactness(pattern), pattern), default=None)
 
 
 def parse_policies(told: Mapping[str, Any], setting: str = "STRONGROOM_RETENTION") -> Policies:
@@ -108,7 +101,3 @@ def _size(value: object, where: str) -> int:
     if found is None:
         raise ConfigurationError(f"{where} is no size.", NO_SIZE)
     return found
-
-
-def _exactness(pattern: str) -> int:
-    return sum(char not in "*?[]" for char in pattern)

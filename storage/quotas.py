@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from storage.policies import NO_SIZE, most_exact
-from storage.sizes import parse_size
+from storage.patterns import most_exact
+from storage.sizes import NO_SIZE, parse_size
 from strongroom.errors import ConfigurationError
 
 TOTAL = "total"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from models.catalogue import places_of
 from models.database import Database
@@ -12,8 +13,10 @@ from models.rows import Place, StoredVersion
 from models.scrubbing import mark_suspect
 from storage.layout import DataFolder
 from storage.read import is_whole, read_content, stream_content
-from storage.repair import Repair
 from strongroom.errors import IntegrityError, StorageError
+
+if TYPE_CHECKING:
+    from storage.repair import Repair
 
 STORE_AGAIN = (
     "The damaged bytes were not served, and no good copy was found in the data folder. Store the document again from its source; "
@@ -30,7 +33,8 @@ class Reader:
 
     folder: DataFolder
     database: Database
-    repair: Repair
+    repair: Callable[[], Repair]
+    """Asked for when something is damaged."""
     mends: bool = True
 
     def read(self, found: StoredVersion, again: Again) -> bytes:
@@ -73,7 +77,7 @@ class Reader:
         segment = str(error.context.get("segment", found.place.segment_sha256))
         if self.mends:
             with suppress(StorageError):  # a folder that cannot be written, a disk that is full: the error of the read counts
-                self.repair.see_to([segment], by="read", show=False)
+                self.repair().see_to([segment], by="read", show=False)
         place = next((place for place in self._places(found) if is_whole(self.folder, place)), None)
         if place is not None:
             return replace(found, place=place)

@@ -19,8 +19,8 @@ from models.revisions import find_revisions
 from storage.allowance import Allowance
 from storage.cleanup import LibraryPlan, Plan, is_as_planned
 from storage.events import append_events
-from storage.intake import tree_path
 from storage.layout import DataFolder
+from storage.paths import tree_path
 from storage.pending import MOMENT, as_removed, as_restored, changing, noted
 from storage.quotas import Quotas
 from storage.spare import use_spare

@@ -18,19 +18,20 @@ from storage.casework import Means
 from storage.codecs import Encoder
 from storage.damage import whole_place
 from storage.documents import Limits
+from storage.fetches import Fetches
 from storage.harm import is_by_reference
 from storage.layout import DataFolder
 from storage.mend import Mending
 from storage.mend_journal import mend_journal, retell
 from storage.paths import encode_component
+from storage.progress import Progress, silent
 from storage.quarantine import keep_damaged
 from storage.read import READABLE_DEPTH
-from storage.sources import Fetches
 from storage.tree import Mode, Tree
 from storage.treecheck import is_in_tree, is_shown
 from storage.treemode import shown_mode
 from storage.treenames import lost_links
-from storage.verify import Progress, Subject, Verification, silent, verify
+from storage.verify import Subject, Verification, verify
 from strongroom import durable
 from strongroom.contracts import Damage, Finding, Mended, Repaired, VerifyReceipt
 from strongroom.locks import locked

@@ -15,9 +15,8 @@ from models.curation import AuditRow
 from models.tables import new_version_id
 from storage.events import Event, Removed, Restored, Silent
 from storage.index import VersionRecord
-from storage.intake import tree_path
 from storage.layout import DataFolder
-from storage.paths import encode_component
+from storage.paths import encode_component, tree_path
 from storage.remembered import Remembered
 from storage.replayed import Library, Replayed, Revision, Version
 from storage.trail import audit_row

@@ -19,8 +19,8 @@ from storage.chains import are_short
 from storage.encodings import SMALLEST, Kept, packed
 from storage.events import append_events
 from storage.index import VersionRecord, read_index
-from storage.intake import tree_path
 from storage.layout import DataFolder
+from storage.paths import tree_path
 from storage.read import stored_blocks, stream_content
 from storage.segments import Encoded, SegmentWriter, in_place
 from strongroom.errors import IntegrityError

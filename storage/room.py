@@ -12,9 +12,10 @@ from models.catalogue import unshown
 from storage.engine import Engine, Options
 from storage.gathering import Gathering
 from storage.generation import DOCUMENT_ZSTD
-from storage.intake import Incoming, tree_path
+from storage.intake import Incoming
 from storage.layout import DataFolder
 from storage.limits import Limits
+from storage.paths import tree_path
 from storage.treemode import shown_mode
 from strongroom.contracts import DocumentReceipt
 from strongroom.errors import DataFolderError, StorageError

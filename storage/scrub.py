@@ -20,10 +20,11 @@ from storage.findings import keep_findings
 from storage.fresh import fresh_sha256
 from storage.layout import DataFolder
 from storage.pace import Pace, step_back
+from storage.progress import Progress, silent
 from storage.repair import Repair
 from storage.second_look import look_again
 from storage.tree import Mode
-from storage.verify import Progress, Verification, silent
+from storage.verify import Verification
 from strongroom import durable
 from strongroom.contracts import Damage, Finding, Repaired
 from strongroom.errors import IntegrityError

@@ -11,8 +11,9 @@ from models.findings import last_found_by
 from models.mending import libraries_at
 from storage.findings import keep_findings, observed_by_verify
 from storage.layout import DataFolder
+from storage.progress import silent
 from storage.tree import Mode
-from storage.verify import Verification, silent
+from storage.verify import Verification
 from strongroom.contracts import VerifyReceipt
 
 LOOKERS = ("verify", "scrub", "backup")

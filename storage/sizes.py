@@ -7,6 +7,9 @@ import re
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"([1-9][0-9]{0,14})\s?(|B|kB|MB|GB|TB)")
 
+NO_SIZE = "Write bytes as a number, or 500MB, 2GB (1 kB is 1,000 bytes)."
+"""What to write in place of what is no size."""
+
 
 def parse_size(value: object) -> int | None:
     """Return the bytes that somebody wrote, as a number or such as 500MB; None when it is no size."""

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from models.catalogue import places_of
 from models.database import Database
-from models.mending import Holder
 from models.rows import Place
 from storage.codecs import decode
 from storage.damage import plain_of
 from storage.documents import Limits, unpack
+from storage.fetches import Fetch, Fetches, Wanted
 from storage.found import Found, found_elsewhere
 from storage.generation import DOCUMENT
 from storage.layout import DataFolder
@@ -29,27 +29,6 @@ from strongroom import durable
 from strongroom.errors import StorageError
 
 PIECE_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A content that is to be found again: its digest, its size where it is known, and the revisions that it is."""
-
-    content_sha256: str
-    size_bytes: int | None = None
-    holders: tuple[Holder, ...] = ()
-
-
-Fetch = Callable[[Wanted], Iterator[bytes] | None]
-"""Returns the bytes of a content, plain or gzipped, as they come; None when it has none. They need not be trusted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetches:
-    """Sources beyond the data folder: the newest backup that has a content, and its producer's source. None: there is none."""
-
-    backup: Fetch | None = None
-    producer: Fetch | None = None
 
 
 @dataclass(frozen=True, slots=True)

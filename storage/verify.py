@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ from storage.harm import Harm
 from storage.index import read_index
 from storage.journal import damaged_lines
 from storage.layout import DataFolder
+from storage.progress import Progress, silent
 from storage.tree import Mode
 from storage.treecheck import is_shown, tree_finding
 from strongroom import durable
@@ -34,14 +35,6 @@ from strongroom.errors import IntegrityError, NotFound
 
 _THREADS = 2  # hashing lets go of the interpreter's lock; the disk is read in order all the same
 _AT_ONCE = 64  # segments that are under way before anybody may interrupt
-
-Progress = Callable[[int, int], None]
-"""Told after each step how many bytes of how many have been read."""
-
-
-def silent(_done: int, _total: int) -> None:
-    """Take progress that nobody looks at."""
-
 
 Subject = tuple[str | None, str | None]
 """A library and a version of it; None stands for all."""

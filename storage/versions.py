@@ -11,8 +11,7 @@ from models.curation import LabelRow, PinRow, drop_label, drop_pin, list_labels,
 from models.names import real_name
 from models.rows import StoredVersion
 from storage.events import Labelled, Pinned, Unpinned
-from storage.intake import tree_path
-from storage.paths import LATEST, check_identifier
+from storage.paths import LATEST, check_identifier, tree_path
 from storage.trail import Actor, Archive, record_events
 from strongroom.errors import NotFound
 

@@ -17,7 +17,7 @@ from storage.backup.unusable import passed_over
 from storage.backup.verify import Verified, remember, verify_backup
 from storage.engine import Engine
 from storage.peaks import backup_peak
-from storage.verify import Progress
+from storage.progress import Progress
 from strongroom.errors import BackupDamaged
 from strongroom.numbering import FIRST_CONTRACT
 from tasks.kinds import Kind, Running

@@ -6,6 +6,9 @@ import os
 
 from celery import Celery
 
+import storage.accesses
+import storage.reading
+import storage.store  # noqa: F401  # these three: once, before the processes of a pool are forked (storage/equipment.py)
 from config.settings import Settings
 from storage.layout import DataFolder
 from tasks.heart import Heart

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 from config.settings import Settings
-from storage.backup.source import BackupSource
-from storage.documents import Limits
 from storage.engine import Engine, Options
+from storage.fetches import Fetches, Wanted
 from storage.layout import DataFolder
-from storage.policies import parse_policies
+from storage.limits import Limits
 from storage.quotas import parse_quotas
-from storage.sources import Fetches
 from storage.watermarks import Watermarks
 from strongroom.errors import ConfigurationError
 from tasks.routes import TASKS
@@ -32,9 +33,15 @@ def make_engine(settings: Settings) -> Engine:
         reserve_bytes=settings.reserve_bytes,
         quotas=parse_quotas(settings.quotas),
         watermarks=watermarks_of(settings),
-        fetches=Fetches(BackupSource(DataFolder(settings.data_dir), settings.catalogue_url, backup_place(settings))),
+        fetches=Fetches(backup=partial(_from_backups, settings)),
     )
     return Engine(settings.data_dir, options)
+
+
+def _from_backups(settings: Settings, wanted: Wanted) -> Iterator[bytes] | None:
+    from storage.backup.source import BackupSource  # noqa: PLC0415 - for damage that nothing nearer mends
+
+    return BackupSource(DataFolder(settings.data_dir), settings.catalogue_url, backup_place(settings))(wanted)
 
 
 def prepare(settings: Settings) -> None:
@@ -46,6 +53,8 @@ def prepare(settings: Settings) -> None:
         DataFolderError: a newer release made it, or the folder holds other things.
         PermissionRefused: it cannot be written.
     """
+    from storage.policies import parse_policies  # noqa: PLC0415 - a command that only opens the folder needs none
+
     parse_policies(settings.retention)
     _refuse_unknown_kinds(settings)
     with make_engine(settings) as engine:

@@ -29,8 +29,7 @@ from storage.backup.unusable import keep_unusable, marked
 from storage.backup.waste import is_wasteful
 from storage.backup.writing import Basis, Writing
 from storage.engine import Engine
-from storage.mend_journal import mend_journal
-from storage.verify import silent
+from storage.progress import silent
 from strongroom import durable
 from strongroom.errors import BackupError, IntegrityError, StorageError
 
@@ -166,6 +165,8 @@ class _Round:
         except IntegrityError as error:
             if error.context.get("damage") != "journal_damaged":
                 raise
+        from storage.mend_journal import mend_journal  # noqa: PLC0415 - seldom, and 20 modules
+
         mend_journal(folder, database, self._now)
         return take_snapshot(folder, database, parent, self._now, self.spool, anew=anew)
 

@@ -16,8 +16,8 @@ from storage.backup.place import Place
 from storage.backup.proof import READ_AT_MOST, Proof, Prove
 from storage.backup.repository import Repository
 from storage.engine import Engine
+from storage.progress import Progress, silent
 from storage.scratch import scratch_space
-from storage.verify import Progress, silent
 from strongroom.errors import NotFound, StorageError
 
 Verdict = Literal["fresh", "stale", "failed", "never"]

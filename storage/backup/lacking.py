@@ -7,15 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.findings import Observation, last_found_by
 from models.mending import is_known
 from storage.engine import Engine
-from storage.findings import keep_findings, observed_by_verify
-from storage.second_look import look_again
-from storage.verify import Verification, silent
-from strongroom.contracts import Finding, VerifyReceipt
 from strongroom.errors import StorageError
+
+if TYPE_CHECKING:
+    from strongroom.contracts import Finding
 
 SEEN_BY = "backup"
 
@@ -37,6 +37,11 @@ def look_at(engine: Engine, damaged: Mapping[str, str]) -> Lacking:
     Raises:
         StorageError: the disk or the catalogue refused, for a reason that is no damage.
     """
+    from storage.findings import observed_by_verify  # noqa: PLC0415 - what looks for damage is imported where there is some
+    from storage.progress import silent  # noqa: PLC0415 - the same
+    from storage.verify import Verification  # noqa: PLC0415 - the same
+    from strongroom.contracts import Finding, VerifyReceipt  # noqa: PLC0415 - the same
+
     after = Verification(engine.folder, engine.database, "none", silent)
     after.again(damaged.keys(), ())
     hurt = [one for one in after.damaged if _segment(one.segment) in damaged]
@@ -54,6 +59,8 @@ def look_at(engine: Engine, damaged: Mapping[str, str]) -> Lacking:
 
 def keep_lacking(engine: Engine, lacking: Lacking, now: datetime) -> None:
     """Record what a backup lacked, besides what earlier ones did that lasts. Where that cannot be written, its error tells it."""
+    from storage.findings import keep_findings  # noqa: PLC0415 - see look_at
+
     with suppress(StorageError):
         keep_mended(engine, now)
         with engine.database.read() as connection:
@@ -64,6 +71,11 @@ def keep_lacking(engine: Engine, lacking: Lacking, now: datetime) -> None:
 def keep_mended(engine: Engine, now: datetime) -> None:
     """Close what earlier backups lacked and what is whole, or forgotten, by now. Costs a query where there is nothing."""
     with suppress(StorageError):
+        with engine.database.read() as connection:
+            if not last_found_by(connection, SEEN_BY):
+                return
+        from storage.second_look import look_again  # noqa: PLC0415 - see look_at
+
         look_again(engine.folder, engine.database, "none", now, (SEEN_BY,))
 
 

@@ -31,9 +31,9 @@ from storage.bring_in import import_file
 from storage.engine import Engine
 from storage.export import export
 from storage.layout import DataFolder
+from storage.progress import silent
 from storage.rebuild import rebuild
 from storage.trail import Actor
-from storage.verify import silent
 from strongroom import durable
 from strongroom.errors import NotFound
 

@@ -19,9 +19,9 @@ from storage.backup.repository import Repository
 from storage.backup.restore import Restore
 from storage.info import VersionInfo
 from storage.layout import DataFolder
+from storage.progress import Progress
 from storage.rebuild import rebuild
 from storage.sync_manager import SyncStorageManager
-from storage.verify import Progress
 from strongroom.errors import BackupDamaged, StorageError
 
 READ_AT_MOST = 20_000

@@ -26,8 +26,8 @@ from storage.backup.repository import Repository
 from storage.backup.stage import MARK, STAGE, alone_in, fsync_below, move_up, taken_over, written_out_beside
 from storage.backup.unpack import Progress, unpack_segments, write_journal
 from storage.layout import DataFolder
+from storage.progress import silent
 from storage.rebuild import Rebuilt, rebuild
-from storage.verify import silent
 from strongroom import durable
 from strongroom.errors import DataFolderError
 

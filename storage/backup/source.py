@@ -15,8 +15,8 @@ from storage.backup.place import Place
 from storage.backup.repository import Repository
 from storage.codecs import decode
 from storage.damage import plain_of
+from storage.fetches import Wanted
 from storage.layout import DataFolder
-from storage.sources import Wanted
 from strongroom.errors import StorageError
 
 _LOOKED_AT = 8

@@ -13,7 +13,7 @@ from models.database import Database
 from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Manifest
 from storage.backup.repository import Ref, Repository
-from storage.verify import silent
+from storage.progress import silent
 from strongroom.errors import BackupDamaged
 
 Verdict = Literal["good", "damaged"]

@@ -20,10 +20,10 @@ from storage.backup.repository import Repository, pack_path
 from storage.backup.restore import Restore
 from storage.backup.verify import verify_backup
 from storage.engine import Engine, Options
+from storage.progress import silent
 from storage.rebuild import rebuild
 from storage.retention import Policy
 from storage.trail import Actor, Archive
-from storage.verify import silent
 from storage.versions import pin
 from strongroom.errors import DataFolderError
 from tasks.backup import take_backup

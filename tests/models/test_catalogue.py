@@ -28,7 +28,7 @@ from models.catalogue import (
 from models.database import Database
 from models.history import already_there, current_versions
 from models.migrate import upgrade
-from storage.intake import tree_path
+from storage.paths import tree_path
 from tests.support.catalogue import commit, digest, segment, version
 from tests.support.postgresql import empty_postgresql
 

@@ -13,7 +13,8 @@ import pytest
 from storage.documents import Limits
 from storage.engine import Engine, Options
 from storage.identity import Identity
-from storage.intake import check_small, incoming, name_of, tree_path
+from storage.intake import check_small, incoming, name_of
+from storage.paths import tree_path
 from strongroom.contracts import DocumentOptions
 from strongroom.errors import ConfigurationError, IntegrityError, InvalidIdentifier, InvalidRequest, MissingIdentifier, NotFound
 from tests.conftest import OpenEngine

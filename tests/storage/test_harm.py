@@ -14,9 +14,9 @@ import pytest
 from models.commit import add_segment
 from storage.encodings import Plain, encode_alone, encode_with
 from storage.engine import Engine, Options
+from storage.fetches import Fetches
 from storage.harm import BASE_DAMAGED
 from storage.segments import SegmentWriter
-from storage.sources import Fetches
 from strongroom.errors import IntegrityError
 from tests.conftest import OpenEngine
 from tests.storage.test_compress import compress, places

@@ -21,10 +21,10 @@ from storage.compress import Compress
 from storage.encodings import Kept
 from storage.engine import Engine, Options
 from storage.events import LatestHeld, append_events, read_events
+from storage.fetches import Fetches, Wanted
 from storage.index import read_index
 from storage.rollback import rollback
 from storage.segments import BLOCK_BYTES
-from storage.sources import Fetches, Wanted
 from storage.trail import Actor
 from storage.versions import label, pin
 from strongroom.contracts import DocumentOptions, VerifyReceipt

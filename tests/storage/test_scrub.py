@@ -21,11 +21,11 @@ from storage import scrub as scrubbing
 from storage.canary import KINDS, clear, missed, plant
 from storage.coverage import report_coverage
 from storage.engine import Engine, Options
+from storage.fetches import Fetches
 from storage.fresh import fresh_sha256
 from storage.pace import LOOK_S, Pace
 from storage.read import file_sha256
 from storage.scrub import Scrub, Scrubbed
-from storage.sources import Fetches
 from strongroom.errors import IntegrityError
 from strongroom.result import Err, Ok, capture
 from tests.support.archive import body, document, unfinished, view

@@ -10,8 +10,8 @@ from typing import Any
 from models.commit import commit_store
 from models.database import Database
 from models.rows import Committed, NewSegment, NewVersion, Place
-from storage.intake import tree_path
 from storage.ordering import order_of
+from storage.paths import tree_path
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

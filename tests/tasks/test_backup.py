@@ -10,7 +10,7 @@ from storage.backup.manifest import backup_ids, find_manifest, read_manifest
 from storage.backup.place import Place
 from storage.backup.restore import Restore
 from storage.engine import Engine
-from storage.verify import silent
+from storage.progress import silent
 from tasks.backup import BACKUP, BACKUP_VERIFY, check_backup, take_backup
 from tasks.backup_prune import prune_backups
 from tasks.jobs import run_job

@@ -141,6 +141,8 @@ def test_no_part_starts_with_what_it_does_not_need(tmp_path: Path, modules: str,
         env={**os.environ, "STRONGROOM_DATA_DIR": str(tmp_path)},
     )
     assert needless.isdisjoint(loaded.stdout.split())
+    if "workers.main" in modules:  # what each process of its pool needs is imported once, before they are forked
+        assert {"storage.store", "storage.reading", "storage.repair", "storage.accesses"} <= set(loaded.stdout.split())
 
 
 def seconds_until_complaint(part: Part, seen: Seen, *signs: Path) -> int | None:

@@ -18,7 +18,7 @@ from workers.cli.output import (
     Quiet,
     console,
     counted,
-    engine_on,
+    engine_by,
     hand_down,
     print_fields,
     print_json,
@@ -78,7 +78,7 @@ def create(
     with reported(as_json=as_json):
         settings, shown = settings_of(data), not (quiet or as_json)
         if wait and not service_runs(settings.data_dir):
-            with engine_on(data) as engine:
+            with engine_by(settings) as engine:
                 outcome = _create_here(engine, settings, full=full, begin_anew=begin_anew, shown=shown)
         else:
             wanted = {"full": full, **({"begin_anew": True} if begin_anew else {})}

@@ -153,10 +153,17 @@ def engine_on(data: Path | None) -> Iterator[Engine]:
     Raises:
         DataFolderError: it is none, or a newer release made it.
     """
-    with held():
-        from workers.prepare import make_engine  # noqa: PLC0415 - SQLAlchemy costs 0.3 s, which `up` and `store` need not pay
+    with engine_by(settings_of(data)) as engine:
+        yield engine
 
-    with make_engine(settings_of(data)) as engine:
+
+@contextmanager
+def engine_by(settings: Settings) -> Iterator[Engine]:
+    """Open the engine that settings tell, as ``engine_on`` does."""
+    with held():
+        from workers.prepare import make_engine  # noqa: PLC0415 - SQLAlchemy costs 0.1 s, which `up` and `store` need not pay
+
+    with make_engine(settings) as engine:
         yield engine.open()
 
 

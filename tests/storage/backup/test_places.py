@@ -24,9 +24,9 @@ from storage.backup.seal import Seal, Unsealed, make_key, seal_of
 from storage.backup.target import Target
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
+from storage.progress import silent
 from storage.retention import Policy
 from storage.trail import Actor
-from storage.verify import silent
 from strongroom.errors import BackupDamaged, BackupKeyError, ConfigurationError, TargetUnreachable
 from tasks.backup import take_backup
 from tests.support.archive import body, document

@@ -14,7 +14,7 @@ from storage.backup.seal import make_key
 from storage.backup.source import BackupSource
 from storage.compress import Compress
 from storage.engine import Engine, Options
-from storage.sources import Fetches
+from storage.fetches import Fetches
 from strongroom.errors import IntegrityError
 from tests.support.alike import store_versions
 from tests.support.archive import body, check_promises, document, large_body

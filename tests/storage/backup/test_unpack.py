@@ -13,7 +13,7 @@ from storage.backup.local import LocalTarget
 from storage.backup.packs import Pack, PackWriter
 from storage.backup.repository import Ref, Repository
 from storage.backup.unpack import Item, unpack
-from storage.verify import silent
+from storage.progress import silent
 from strongroom.errors import BackupDamaged
 
 ENDLESS = "e" * 64

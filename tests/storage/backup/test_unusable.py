@@ -23,8 +23,8 @@ from storage.backup.seal import make_key, seal_of
 from storage.backup.unusable import passed_over
 from storage.backup.verify import remember, verify_backup
 from storage.engine import Engine
+from storage.progress import silent
 from storage.retention import Policy
-from storage.verify import silent
 from strongroom.errors import BackupDamaged, BackupError, BackupKeyError, StorageError, TransientIO
 from tasks.backup import check_backup, take_backup
 from tests.support.archive import body, document

@@ -1,0 +1,92 @@
+"""What an engine works with. Each part is imported and made when it is first asked for: a command needs few of them.
+
+A worker, which needs them all, imports them before it forks (workers/composition.py).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from storage.codecs import Encoder
+
+if TYPE_CHECKING:
+    from models.database import Database
+    from storage.accesses import Accesses
+    from storage.allowance import Allowance
+    from storage.engine import Options
+    from storage.governor import Governor
+    from storage.layout import DataFolder
+    from storage.reading import Reader
+    from storage.repair import Repair
+    from storage.store import Storing
+    from storage.trail import Archive
+    from storage.tree import Tree
+
+
+class Equipment:
+    """The parts of an engine on one data folder."""
+
+    def __init__(self, folder: DataFolder, database: Database, options: Options, encoder: Encoder) -> None:
+        self.folder, self.database, self.options, self._encoder = folder, database, options, encoder
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The documentation tree."""
+        from storage.tree import Tree  # noqa: PLC0415 - see above
+
+        return Tree(self.folder, self.database, self.options.tree)
+
+    @cached_property
+    def repair(self) -> Repair:
+        """What mends damage."""
+        from storage.repair import Repair  # noqa: PLC0415 - see above
+
+        options = self.options
+        return Repair(self.folder, self.database, self.tree, options.tree, self._encoder, options.limits, options.fetches)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """What people change versions with."""
+        from storage.trail import Archive  # noqa: PLC0415 - see above
+
+        return Archive(self.folder, self.database)
+
+    @cached_property
+    def accesses(self) -> Accesses:
+        """What was read, until it is written down."""
+        from storage.accesses import Accesses  # noqa: PLC0415 - see above
+
+        return Accesses()
+
+    @cached_property
+    def governor(self) -> Governor:
+        """What keeps a part of the disk free."""
+        from storage.governor import Governor  # noqa: PLC0415 - see above
+
+        return Governor(self.folder.root, self.options.reserve_bytes)
+
+    @cached_property
+    def allowance(self) -> Allowance:
+        """What the quotas leave."""
+        from storage.allowance import Allowance  # noqa: PLC0415 - see above
+
+        return Allowance(self.options.quotas)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        from storage.reading import Reader  # noqa: PLC0415 - see above
+
+        return Reader(self.folder, self.database, lambda: self.repair, self.options.mend_reads)
+
+    @cached_property
+    def _storing(self) -> Storing:
+        from storage.store import Storing  # noqa: PLC0415 - see above
+
+        return Storing(self.folder, self.database, self._encoder, self.options.limits, allowance=self.allowance)
+
+    def close(self) -> None:
+        """End the threads of what was made, and let go of the catalogue."""
+        if "_storing" in vars(self):
+            self._storing.close()
+        self.database.close()
