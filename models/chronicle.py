@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, literal, null, select
 
-from models.catalogue import LISTED
+from models.catalogue import LISTED, known_places
+from models.mending import Holder, library_holders
+from models.rows import Place, StoredVersion
 from models.tables import Version, table_of
 from models.upkeep_tables import RemovedVersion
 
@@ -53,3 +55,16 @@ def list_revisions(connection: Connection, library_id: str, version: str | None 
         stored, removed = stored.where(columns.version == version), removed.where(gone.version == version)
     queries: tuple[Select[Any], ...] = (stored, removed)  # any row shape: that of RevisionTold
     return [RevisionTold(*row) for query in queries for row in connection.execute(query)]
+
+
+def removed_versions(connection: Connection, library_id: str, version: str | None = None) -> list[StoredVersion]:
+    """Return the removed revisions of a library, or of a version, that can be brought back: those whose contents have a place."""
+    mine = [one for one in library_holders(connection, library_id) if one.removed and version in {None, one.version}]
+    places = known_places(connection, {one.content_sha256 for one in mine})
+    return [_as_stored(one, places[one.content_sha256]) for one in mine if one.content_sha256 in places]
+
+
+def _as_stored(one: Holder, place: Place) -> StoredVersion:
+    named = ("", one.library_id, one.version, one.revision)
+    order = (one.file_path, one.stored_at, one.order_rank, one.order_key)
+    return StoredVersion(*named, False, False, *order, False, one.source, one.details, place)

@@ -65,10 +65,10 @@ def import_file(
     Everything is checked before anything is written: names, sizes, digests. Revisions come in their order, at the time of the
     import. A version that is there gets what it has not as further revisions. Run twice, the second changes nothing.
 
-    ``aliases``: other names of the library come along, as far as they mean nothing here. ``as_it_was``: so they do, and
-    revisions keep the times at which they were stored; for a data folder of one's own in which nothing ever was. Times are what
-    the disk tells revisions, removals, renames and stores that never came to be from each other by: elsewhere, what is told
-    already could be taken for what is told of these.
+    ``aliases``: other names of the library come along, as far as they mean nothing here. ``as_it_was``: revisions keep the times
+    at which they were stored; for a data folder of one's own in which nothing ever was. Times are what the disk tells revisions,
+    removals, renames and stores that never came to be from each other by: elsewhere, what is told already could be taken for
+    what is told of these.
 
     Raises:
         InvalidRequest: the file is damaged, cut short, or no export; or something is told in the folder already. Nothing was
@@ -94,10 +94,10 @@ def import_file(
     if as_it_was:
         told = zip(incoming, manifest.revisions, strict=True)
         incoming = [replace(one, stored_at=moment(revision.stored_at)) for one, revision in told]
-    wanted = manifest.aliases if aliases or as_it_was else []
+    wanted = manifest.aliases if aliases else []
     for alias in wanted:
         check_identifier(alias.alias, "library id")
-    along = Along(engine, manifest, library_id, actor, wanted, as_it_was)
+    along = Along(engine, manifest, library_id, actor, wanted)
     try:
         receipts = engine.store(incoming, along.add)
     except Refused as refused:

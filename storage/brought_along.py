@@ -28,17 +28,13 @@ class Refused(LeaseLost):
 
 @dataclass(slots=True)
 class Along:
-    """Adds what the manifest says to the open transaction. ``as_it_was``: aliases keep their times, and who gave them.
-
-    ``aliases`` are those to bring, of which those are left out that mean something here.
-    """
+    """Adds what the manifest says to the open transaction. ``aliases`` are left out where they mean something here."""
 
     engine: Engine
     manifest: Manifest
     library_id: str
     actor: Actor
     aliases: Sequence[Alias] = ()
-    as_it_was: bool = False
     counts: tuple[int, int, int] = field(default=(0, 0, 0), init=False)
     """Pins, labels and aliases that were added."""
 
@@ -73,8 +69,6 @@ class Along:
         told = {one.alias: one for one in self.aliases if one.alias != self.library_id}
         taken = {*real_names(connection, told), *(name for name in told if is_library(connection, name))}
         left = (one for name, one in told.items() if name not in taken)
-        if self.as_it_was:
-            return [AliasRow(one.alias, self.library_id, one.given_at, one.by, one.why) for one in left]
         return [AliasRow(one.alias, self.library_id, at, self.actor.by, one.why) for one in left]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from models.catalogue import find_place, list_versions, places_of
+from models.chronicle import removed_versions
 from models.curation import find_held, list_labels, list_pins
 from models.mending import library_holders
 from models.names import list_aliases, real_name
@@ -54,10 +55,12 @@ def export(
     version: str | None = None,
     *,
     bare: bool = False,
+    removed: bool = False,
 ) -> Written:
     """Write a library into one file: stored revisions, pins, labels, aliases. Whole and durable on return, or not there.
 
-    With ``version`` only what there is of that one; ``bare``: no older revisions, pins, labels and aliases.
+    With ``version`` only what there is of that one; ``bare``: no older revisions, pins, labels and aliases. ``removed``: what can
+    still be brought back is there as if it were stored, and no pins, labels and aliases: the journal tells all that.
 
     Each stored byte is verified before it is written. In constant memory, but for what refers to other contents (32 MiB each).
     A file of that name is replaced.
@@ -67,7 +70,7 @@ def export(
         IntegrityError: something of it is damaged; no file was written.
         InvalidRequest, DiskFull, PermissionRefused: the file cannot be written.
     """
-    manifest, contents = _look(archive, library_id, version, bare=bare)
+    manifest, contents = _look(archive, library_id, version, bare=bare, removed=removed)
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     if path.is_dir() or not path.parent.is_dir():
         raise InvalidRequest(f"{path} is a folder, or its folder is not there.", "Name a file in a folder that is there.")
@@ -85,16 +88,17 @@ def export(
     return Written(manifest.library_id, path, versions, len(manifest.revisions), len(contents), size, digest)
 
 
-def _look(archive: Archive, name: str, version: str | None, *, bare: bool) -> tuple[Manifest, list[StoredVersion]]:
+def _look(archive: Archive, name: str, version: str | None, *, bare: bool, removed: bool) -> tuple[Manifest, list[StoredVersion]]:
     with archive.database.read() as connection:
         library_id = real_name(connection, name)
-        found = list_versions(connection, library_id, version, history=not bare)
-        stored = sorted(found, key=lambda one: (one.created_at, one.version))
-        if not stored:
+        found = list(list_versions(connection, library_id, version, history=not bare))
+        if not found:
             raise NotFound(f"{name}{f' {version}' if version else ''} is not stored.")
-        wanted = {one.version for one in stored}
-        holders = [one for one in library_holders(connection, library_id) if not one.removed and one.version in wanted]
-        said = _said(connection, library_id, () if bare else wanted)
+        found += removed_versions(connection, library_id, version) if removed else []
+        stored = sorted(found, key=lambda one: (one.created_at, one.version))
+        named = {(one.version, one.created_at) for one in stored}
+        holders = [one for one in library_holders(connection, library_id) if (one.version, one.stored_at) in named]
+        said = _said(connection, library_id, () if bare or removed else {one.version for one in stored})
     records = {(one.version, one.stored_at): one for one in find_records(archive.folder, archive.database, holders)}
     contents = list({one.place.content_sha256: one for one in stored}.values())
     revisions = [_revision(records[one.version, one.created_at]) for one in stored]

@@ -71,11 +71,6 @@ class Alias(_Told):
     by: Text = ""
     why: Text = ""
 
-    @property
-    def given_at(self) -> datetime:
-        """When it was given."""
-        return moment(self.at)
-
 
 class Manifest(_Told):
     """What the file holds."""

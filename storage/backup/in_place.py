@@ -67,7 +67,7 @@ class RestoreInPlace:
             DiskFull, TransientIO, PermissionRefused: the operating system refused; likewise.
         """
         with scratch_space(self.engine.folder) as then:
-            file, _ = self.part.unpacked(then, actor, now, bare=True)
+            file = self.part.unpacked(then, actor, now, bare=True).file
             with Engine(then).open() as engine:
                 wanted = _current(engine, self.part.library_id)
             library_id = self.engine.real_name(next(iter(wanted.values())).library_id)

@@ -18,10 +18,12 @@ from sqlalchemy import Connection
 
 from models.backups import count_everything
 from models.catalogue import list_versions, places_of
+from models.chronicle import removed_versions
 from models.names import real_name
 from models.rows import Place
 from storage.backup.lists import Entry, read_lists
 from storage.backup.manifest import Counts, Manifest
+from storage.backup.past import Past, bring_past
 from storage.backup.repository import Repository
 from storage.backup.restore import Restored
 from storage.backup.stage import PART_STAGE as STAGE
@@ -29,7 +31,9 @@ from storage.backup.stage import alone_in, move_up, taken_over, write_out
 from storage.backup.unpack import Item, Progress, unpack, write_journal
 from storage.bring_in import import_file
 from storage.engine import Engine
+from storage.events import Event
 from storage.export import export
+from storage.index import VersionRecord
 from storage.layout import DataFolder
 from storage.progress import silent
 from storage.rebuild import rebuild
@@ -39,8 +43,17 @@ from strongroom.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A part as a file, and its past; so many bytes of the backup were unpacked for it."""
+
+    file: Path
+    size_bytes: int
+    past: tuple[VersionRecord | Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RestorePart:
-    """Restores a library of a backup, or one ``version`` of it, with its revisions, pins, labels and aliases."""
+    """Restores a library of a backup, or one ``version`` of it, with its revisions, names and history."""
 
     repository: Repository
     manifest: Manifest
@@ -51,7 +64,8 @@ class RestorePart:
     def run(self, to: Path, actor: Actor, now: datetime) -> Restored:
         """Make a data folder of it at ``to``, which must be empty or not there yet. Durable on return.
 
-        Revisions come in their order, at the time of the restore. Killed, it leaves no data folder; called again it begins anew.
+        Revisions keep their numbers and times, and what was done to them is told: removals, too, of which those come along that
+        can still be undone. Killed, it leaves no data folder; called again it begins anew.
 
         Raises:
             NotFound: the backup does not have it.
@@ -67,7 +81,7 @@ class RestorePart:
         started_s = time.monotonic()
         stage = self._begin(to)
         try:
-            new, size = self._bring(stage, actor, now)
+            new, size, differences = self._bring(stage, actor, now)
         except BaseException:
             shutil.rmtree(stage, ignore_errors=True)
             raise
@@ -80,7 +94,7 @@ class RestorePart:
             move_up(new, to)
             stage.rmdir()
         seconds = round(time.monotonic() - started_s, 3)
-        return Restored(self.manifest.backup_id, self.manifest.as_of, to, counts, size, seconds, ())
+        return Restored(self.manifest.backup_id, self.manifest.as_of, to, counts, size, seconds, differences)
 
     def _begin(self, to: Path) -> Path:
         """Make the stage; what a run that was killed had made is removed, since all there is in the folder is that run's."""
@@ -91,15 +105,16 @@ class RestorePart:
             durable.make_folder(stage, "restore")
         return stage
 
-    def _bring(self, stage: Path, actor: Actor, now: datetime) -> tuple[Path, int]:
+    def _bring(self, stage: Path, actor: Actor, now: datetime) -> tuple[Path, int, tuple[str, ...]]:
         new = stage / "new"
-        file, size = self.unpacked(stage / "then", actor, now)
+        part = self.unpacked(stage / "then", actor, now)
         with Engine(new).create() as engine:
-            import_file(engine, file, actor, as_it_was=True)
-        return new, size
+            import_file(engine, part.file, actor, as_it_was=True)
+            folder = engine.folder
+        return new, part.size_bytes, bring_past(folder, part.past, now)
 
-    def unpacked(self, then: Path, actor: Actor, now: datetime, *, bare: bool = False) -> tuple[Path, int]:
-        """Make ``then`` a data folder that holds the part; return an export of it, and how many bytes were unpacked."""
+    def unpacked(self, then: Path, actor: Actor, now: datetime, *, bare: bool = False) -> Unpacked:
+        """Make ``then`` a data folder that holds the part, and export that. ``bare``: what is current, without its past."""
         folder = DataFolder(then)
         file = folder.tmp / "part.tar"
         entries = read_lists(self.repository, self.manifest.lists)
@@ -111,19 +126,21 @@ class RestorePart:
         rebuild(folder, f"sqlite:///{folder.metadata / 'catalogue.db'}", now)
         with Engine(folder.root).open() as engine:
             with engine.database.read() as connection:
-                names = self._needed(connection) & entries.keys()
+                names = self._needed(connection, removed=not bare) & entries.keys()
+            past = () if bare else tuple(Past(folder, engine.database, self.library_id, self.version).told())
             wanted = [Item(entries[name].segment, folder.segment(name)) for name in sorted(names)]
             size += unpack(self.repository, wanted, self.progress)
-            export(engine.archive, self.library_id, file, actor, version=self.version, bare=bare)
-        return file, size
+            export(engine.archive, self.library_id, file, actor, version=self.version, bare=bare, removed=not bare)
+        return Unpacked(file, size, past)
 
-    def _needed(self, connection: Connection) -> set[str]:
+    def _needed(self, connection: Connection, *, removed: bool) -> set[str]:
         """Return the segments that hold the revisions, and what those refer to."""
-        found = list_versions(connection, real_name(connection, self.library_id), self.version, history=True)
-        places = [one.place for one in found]
+        library_id = real_name(connection, self.library_id)
+        places = [one.place for one in list_versions(connection, library_id, self.version, history=True)]
         if not places:
             what = f"{self.library_id} {self.version}" if self.version else self.library_id
             raise NotFound(f"{what} is not in the backup {self.manifest.backup_id}.", "`strongroom backup list` shows others.")
+        places += [one.place for one in removed_versions(connection, library_id, self.version)] if removed else []
         return {one.segment_sha256 for one in _with_bases(connection, places)}
 
 

@@ -98,7 +98,8 @@ def restore(
     """Make a data folder of a backup, on which a service can run: `strongroom --data FOLDER up`. Nothing is overwritten.
 
     Needs no data folder: name the target when it is lost. Killed half-way it leaves no data folder; run again, it goes on.
-    With --library the new folder holds that library: its revisions and their times, pins, labels and other names.
+    With --library the new folder holds that library: its revisions and their times, pins, labels, other names, and its history:
+    who removed what, too, and what of that can still be brought back.
 
     JSON: an object with `id`, `as_of`, `folder`, `documents`, `revisions`, `segments`, `bytes`, `seconds` and `differences`
     (what came back otherwise than the manifest promised: empty when all is well).
