@@ -9,7 +9,8 @@ from storage.backup.local import LocalTarget
 from storage.backup.place import Place
 from storage.backup.repository import Repository
 from storage.engine import Engine
-from strongroom.errors import NotFound, TargetUnreachable
+from storage.layout import FOLDERS
+from strongroom.errors import NotFound, TargetUnfit, TargetUnreachable
 
 
 def repository_for(engine: Engine, place: Place, now: datetime, *, anew: bool = False) -> Repository:
@@ -17,15 +18,24 @@ def repository_for(engine: Engine, place: Place, now: datetime, *, anew: bool = 
 
     Raises:
         TargetUnreachable: backups were taken there, and nothing is there now: what lies below a mount point is the wrong disk.
-        TargetUnfit: the target does not keep its promises.
+        TargetUnfit: the target does not keep its promises, or lies where the data folder keeps its own files.
         StorageError: as ``Place.open``.
     """
+    _refuse_own_folders(engine, place)
     try:
         return place.open()
     except NotFound:
         if not anew:
             _refuse_what_is_gone(engine, place)
     return place.make(now)
+
+
+def _refuse_own_folders(engine: Engine, place: Place) -> None:
+    """Refuse a place that a sweep, a restart or a rebuild tidies: ``tmp``, ``segments`` and the others."""
+    target, root = place.target(), engine.folder.root.resolve()
+    for own in FOLDERS:
+        if isinstance(target, LocalTarget) and target.root.resolve().is_relative_to(root / own):
+            raise TargetUnfit(f"{target.url} is in {own}/ of the data folder, which is tidied: backups are not safe there.")
 
 
 def _refuse_what_is_gone(engine: Engine, place: Place) -> None:

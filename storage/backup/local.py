@@ -6,13 +6,13 @@ import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.backup.target import PIECE_BYTES, Stored, Target, checked
 from strongroom import durable
-from strongroom.errors import NameTaken, NotFound, StorageError
+from strongroom.errors import DiskFull, NameTaken, NotFound, StorageError
 
 _PARTS = ".parts"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -32,7 +32,7 @@ class LocalTarget:
     def create(self, name: str, pieces: Iterable[bytes]) -> None:
         """Write a part file, sync it, give it its name unless that is taken, sync the folder."""
         path = self.root / checked(name)
-        with durable.os_errors(f"cannot write {name} to {self.url}"):
+        with _room(), durable.os_errors(f"cannot write {name} to {self.url}"):
             if path.exists():
                 raise _taken(name, self.url)
             parts = self.root / _PARTS
@@ -119,6 +119,15 @@ class LocalTarget:
                         part.unlink()
                         removed += 1
         return removed
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except DiskFull as error:  # what is said of the data folder's disk would mislead
+        hint = "Free some space there; the next run goes on with what is there already."
+        raise DiskFull(error.message, hint, error.context) from error
 
 
 def _write(part: Path, pieces: Iterable[bytes]) -> None:

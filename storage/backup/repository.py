@@ -17,6 +17,10 @@ from strongroom.errors import BackupDamaged, BackupError, BackupKeyError, NameTa
 FORMAT = 1
 MARK = "strongroom-backup.json"
 PACKS, BACKUPS, DOOMED = "packs/", "backups/", "doomed/"
+_NONE_THERE = (
+    "Is its name right, and its disk mounted? Those of a data folder lie in its folder `backups`, if nothing else was set. "
+    "`strongroom backup create` makes the first."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ def open_repository(target: Target, seal: Seal) -> Repository:
         format_, repository_id = told["format"], str(told["repository_id"])
         kind, recipients = str(told["sealed"]["kind"]), [str(one) for one in told["sealed"]["recipients"]]
     except NotFound:
-        raise NotFound(f"There are no backups in {target.url}.", "`strongroom backup create` makes the first.") from None
+        raise NotFound(f"There are no backups in {target.url}.", _NONE_THERE) from None
     except (ValueError, KeyError, TypeError) as error:
         raise BackupDamaged(f"{MARK} in {target.url} is damaged: {error}.") from error
     if format_ > FORMAT:

@@ -6,11 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from storage.backup.manifest import backup_ids, find_manifest, read_manifest
 from storage.backup.place import Place
 from storage.backup.restore import Restore
 from storage.engine import Engine
 from storage.progress import silent
+from strongroom.errors import TargetUnfit
 from tasks.backup import BACKUP, BACKUP_VERIFY, check_backup, take_backup
 from tasks.backup_prune import prune_backups
 from tasks.jobs import run_job
@@ -72,3 +75,12 @@ def test_a_job_waits_for_a_disk_that_is_not_mounted(desk: Desk, scratch: Path) -
     assert "there is nothing" in str(row.error)
     run_job(BACKUP, desk.services, {"request_id": "backup-0003", "begin_anew": True}, "backup-0003")
     assert desk.job("backup-0003").state == "done"
+
+
+def test_no_backup_goes_where_the_data_folder_tidies_up(desk: Desk) -> None:
+    root = desk.engine.folder.root
+    for url in (str(root / "tmp" / "mine"), (root / "segments").as_uri(), f"{root}/backups/../trash"):
+        with pytest.raises(TargetUnfit, match="of the data folder"):
+            take_backup(desk.engine, Place(url), silent, full=False)
+    assert not (root / "tmp" / "mine").exists()
+    assert take_backup(desk.engine, Place(str(root / "backups")), silent, full=False)["kind"] == "full"
