@@ -194,7 +194,7 @@ def test_a_folder_on_which_nothing_can_be_linked_keeps_its_promises_as_far_as_ca
 
 @pytest.mark.parametrize(("code", "said"), [(errno.ENOSPC, DiskFull), (errno.EIO, TransientIO)])
 def test_a_call_that_fails_anywhere_is_said_and_keeps_all_or_nothing(scratch: Path, code: int, said: type[Exception]) -> None:
-    number, fired = 0, True
+    number, fired, hint = 0, True, ""
     while fired:
         number += 1
         target = LocalTarget(scratch / f"failed {number}")
@@ -203,10 +203,10 @@ def test_a_call_that_fails_anywhere_is_said_and_keeps_all_or_nothing(scratch: Pa
             try:
                 target.create("packs/a", [b"x", b"y"])
             except said as error:
-                failed = True
-                assert code != errno.ENOSPC or "Free some space there" in getattr(error, "hint", "")
+                failed, hint = True, getattr(error, "hint", "")
         fired = injected.fired
         assert failed is fired
+        assert code != errno.ENOSPC or "Free some space there" in hint
         if not names(target):
             target.create("packs/a", [b"x", b"y"])
         assert b"".join(target.read("packs/a")) == b"xy"
