@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ from models.drills import DrillRow, add_drill
 from storage.backup.manifest import Manifest, backup_ids, read_manifest
 from storage.backup.place import Place
 from storage.backup.proof import READ_AT_MOST, Proof, Prove
-from storage.backup.repository import Repository
+from storage.backup.repository import PACKS, Repository
+from storage.backup.verify import harmed_packs
 from storage.engine import Engine
 from storage.progress import Progress, silent
 from storage.scratch import scratch_space
@@ -86,6 +87,7 @@ class RunDrill:
             newest = manifests[max(manifests)] if manifests else None
             if ids and not manifests and not problems:  # whoever removed them was quicker than this
                 problems.append(f"None of the {len(ids)} backups that were listed in {repository.target.url} is there any more.")
+            problems += _lacking(repository, manifests)
             proofs = self._prove(repository, manifests)
         except NotFound:
             ids = []
@@ -102,12 +104,20 @@ class RunDrill:
         chosen = sorted(manifests)[-1:]
         older = [one for one in manifests if one not in chosen]
         chosen += [self.choose(older)] if older else []
-        proofs = []
+        proofs: list[Proof] = []
+        harmed: dict[str, str] = {}
+        proven: set[str] = set()
         for number, backup_id in enumerate(chosen):
             live = self.engine.database if number == 0 else None
             with scratch_space(self.engine.folder) as scratch:
                 prove = Prove(repository, manifests[backup_id], live, self.progress, self.read_at_most)
-                proofs.append(prove.run(scratch, self.clock()))
+                proof = prove.run(scratch, self.clock())
+            # A restore reads what it needs: a byte beside that is promised all the same, and older backups may need it.
+            packs = manifests[backup_id].packs
+            harmed.update(harmed_packs(repository, {one: size for one, size in packs.items() if one not in proven}))
+            proven |= packs.keys()
+            said = dict.fromkeys((*proof.problems, *(harmed[one] for one in sorted(harmed.keys() & packs.keys()))))
+            proofs.append(replace(proof, problems=tuple(said), damaged=proof.damaged or not harmed.keys().isdisjoint(packs)))
         return proofs
 
     def _lost(self, repository: Repository | None, ids: Sequence[str]) -> Iterator[str]:
@@ -139,6 +149,16 @@ class RunDrill:
                 elif not one.problems:
                     note_proven(connection, one.backup_id, at)
         return drilled
+
+
+def _lacking(repository: Repository, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    """Tell of the packs that are named, by whatever backup, and that are not at the target in their sizes."""
+    there = {one.name.rpartition("/")[2]: one.size_bytes for one in repository.target.names(PACKS)}
+    for backup_id, one in sorted(manifests.items()):
+        lost = [name for name, size in one.packs.items() if there.get(name) != size]
+        if lost:
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            yield f"{backup_id}: the pack {lost[0]}{more} is missing from {repository.target.url}, or cut short."
 
 
 def _read(repository: Repository, ids: Sequence[str]) -> tuple[dict[str, Manifest], list[str]]:

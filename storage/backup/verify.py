@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -42,7 +42,7 @@ def verify_backup(repository: Repository, manifest: Manifest, progress: Callable
     Raises:
         StorageError: the target cannot be read now: nothing is said of the backup.
     """
-    problems = [*_packs(repository, manifest, progress)]
+    problems = [said for _, said in harmed_packs(repository, manifest.packs, progress)]
     entries: dict[str, Entry] = {}
     try:
         entries = read_lists(repository, manifest.lists)
@@ -66,17 +66,20 @@ def remember(database: Database, verified: Verified, now: datetime, row: BackupR
             end_backup(connection, replace(row, verdict=verified.verdict, verified_at=now))
 
 
-def _packs(repository: Repository, manifest: Manifest, progress: Callable[[int, int], None]) -> Iterator[str]:
-    total, done = manifest.stored_bytes, 0
-    names = sorted(manifest.packs)
+def harmed_packs(
+    repository: Repository, packs: Mapping[str, int], progress: Callable[[int, int], None] = silent
+) -> Iterator[tuple[str, str]]:
+    """Read packs back whole and yield those that are not what their names and sizes say, each with what is wrong with it."""
+    total, done = sum(packs.values()), 0
+    names = sorted(packs)
     with ThreadPoolExecutor(_THREADS, "verify") as threads:
         for at in range(0, len(names), _AHEAD):
             part = names[at : at + _AHEAD]
-            for name, said in zip(part, threads.map(lambda one: _pack(repository, one, manifest.packs[one]), part), strict=True):
-                done += manifest.packs[name]
+            for name, said in zip(part, threads.map(lambda one: _pack(repository, one, packs[one]), part), strict=True):
+                done += packs[name]
                 progress(done, total)
                 if said:
-                    yield said
+                    yield name, said
 
 
 def _pack(repository: Repository, name: str, size_bytes: int) -> str:

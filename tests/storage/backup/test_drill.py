@@ -167,6 +167,33 @@ def test_a_planted_fault_turns_it_red(
     assert any(said in one for one in found.problems), found.problems
 
 
+def test_a_pack_of_a_backup_that_is_not_restored_is_missed_all_the_same(
+    taken: Engine, place: Place, repository: Repository
+) -> None:
+    lost = newest_pack(repository)
+    back_up(taken, repository, full=True)
+    lost.unlink()
+    found = drill(taken, place, choose=min)
+    assert [one.problems for one in found.proofs] == [(), ()]
+    assert found.verdict == "failed"
+    assert lost.name in found.problems[0]
+
+
+def test_a_byte_that_no_restore_needs_turns_it_red_too(taken: Engine, place: Place, repository: Repository) -> None:
+    back_up(taken, repository)
+    oldest = read_manifest(repository, backup_ids(repository)[0])
+    dead = next(one.ref for one in oldest.rows if one.table == "backup")  # whole in each backup: later ones have their own
+    path = Path(place.url) / pack_path(dead.pack)
+    bytes_ = bytearray(path.read_bytes())
+    bytes_[dead.offset] ^= 1
+    path.write_bytes(bytes_)
+    found = drill(taken, place, choose=max)
+    assert found.verdict == "failed"
+    assert [len(one.problems) for one in found.proofs] == [1, 1]
+    assert all(dead.pack in one for one in found.problems)
+    assert sorted(verdicts(taken)) == ["", "damaged", "damaged"]
+
+
 def test_another_key_turns_it_red(engine: Engine, scratch: Path) -> None:
     right, wrong = scratch / "right.key", scratch / "wrong.key"
     for path in (right, wrong):
