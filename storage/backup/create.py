@@ -26,12 +26,13 @@ from storage.backup.resume import Kept, kept_packs
 from storage.backup.snapshot import Snapshot, take_snapshot
 from storage.backup.untold import Records
 from storage.backup.unusable import keep_unusable, marked
+from storage.backup.verify import Verified, remember
 from storage.backup.waste import is_wasteful
 from storage.backup.writing import Basis, Writing
 from storage.engine import Engine
 from storage.progress import silent
 from strongroom import durable
-from strongroom.errors import BackupError, IntegrityError, StorageError
+from strongroom.errors import BackupDamaged, BackupError, IntegrityError, StorageError
 
 ROUNDS = 3
 """Snapshots that one run takes: after damage that could be repaired, or when copying took too long, it begins again."""
@@ -82,8 +83,9 @@ class Create:
 
     def _rounds(self, backup_id: str, kept: Kept, *, full: bool, started_s: float) -> Manifest:
         damaged: dict[str, str] = {}
+        spoiled: dict[str, str] = {}
         for _ in range(ROUNDS):
-            round_ = _Round(self, backup_id, kept, self.clock())
+            round_ = _Round(self, backup_id, kept, self.clock(), spoiled)
             try:
                 manifest, damaged = round_.run(full=full, started_s=started_s)
             finally:
@@ -116,8 +118,8 @@ class Create:
 class _Round:
     """One snapshot and what becomes of it."""
 
-    def __init__(self, create: Create, backup_id: str, kept: Kept, now: datetime) -> None:
-        self._create, self._backup_id, self._kept, self._now = create, backup_id, kept, now
+    def __init__(self, create: Create, backup_id: str, kept: Kept, now: datetime, spoiled: dict[str, str]) -> None:
+        self._create, self._backup_id, self._kept, self._now, self._spoiled = create, backup_id, kept, now, spoiled
         self._engine, self._repository = create.engine, create.repository
         self.spool = self._engine.folder.tmp / f"{secrets.token_hex(12)}.backup"
 
@@ -130,9 +132,14 @@ class _Round:
             parent = None
         basis = Basis(parent)
         snapshot = self._snapshot(parent, anew=basis.anew)
+        if parent is not None and (snapshot.compare or basis.anew):
+            try:
+                basis.entries = read_lists(self._repository, parent.lists)
+            except BackupDamaged as error:
+                self._spoil(parent, error)
+                return None, {}
         if snapshot.compare:
-            assert parent is not None
-            basis.entries = read_lists(self._repository, parent.lists)
+            assert basis.entries is not None
             names = {one.segment_sha256 for one in snapshot.segments}
             snapshot.gone = sorted(basis.entries.keys() - names)
             snapshot.segments = [one for one in snapshot.segments if not self._is_in(basis.entries, one.segment_sha256)]
@@ -143,11 +150,18 @@ class _Round:
             return None, {}
         writing = Writing(self._repository, self._engine.folder.tmp, self._kept, self._create.pack_bytes)
         manifest = writing.manifest(self._backup_id, basis, snapshot, copying, self.spool)
-        marks = {**manifest.marks, **marked(parents.passed_over, manifest.parent), **told_readers(self._repository)}
+        passed_over = {**parents.passed_over, **self._spoiled}
+        marks = {**manifest.marks, **marked(passed_over, manifest.parent), **told_readers(self._repository)}
         took_s = round(time.monotonic() - started_s, 3)
         manifest = replace(manifest, finished_at=self._create.clock(), seconds=took_s, marks=marks)
         write_manifest(self._repository, manifest)
         return manifest, {}
+
+    def _spoil(self, parent: Manifest, error: BackupDamaged) -> None:
+        """Note that a backup was found damaged, as a verification would: the next round builds on none that shares with it."""
+        self._spoiled[parent.backup_id] = error.message
+        found = Verified(parent.backup_id, (error.message,), len(parent.packs), 0)
+        remember(self._engine.database, found, self._now, as_row(parent, self._repository.target.url, parent.as_of))
 
     def _is_in(self, entries: Mapping[str, Entry], name: str) -> bool:
         """Tell whether a backup has a segment, and its index as it is now: an index may have been made again, or tell less."""

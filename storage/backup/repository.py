@@ -21,6 +21,9 @@ _NONE_THERE = (
     "Is its name right, and its disk mounted? Those of a data folder lie in its folder `backups`, if nothing else was set. "
     "`strongroom backup create` makes the first."
 )
+_DOOMED_ANEW = (
+    "Remove that file at the target while no prune runs: the next `strongroom backup prune` finds anew what nothing needs."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +53,31 @@ class Repository:
             BackupDamaged: this file cannot be read, twice in a row, while the target answers: its mark was read in between.
             StorageError: the target does not answer; nothing is said of the file.
         """
-        try:
-            return b"".join(self.target.read(name))
-        except NotFound:
-            raise
-        except StorageError as error:
-            return self._read_again(name, error)
+        return b"".join(self.read(name))
 
-    def _read_again(self, name: str, first: StorageError) -> bytes:
-        """Read a file once more: a bad sector answers so each time, and a target that is gone does not give its mark either."""
-        self._ask(first)
-        try:
-            return b"".join(self.target.read(name))
-        except NotFound:
-            raise
-        except StorageError as error:
-            self._ask(first)
-            raise BackupDamaged(f"{error.message}. Other files there can be read.", None, {"name": name}) from error
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield bytes of a file. One more try from where a read failed tells a bad moment from a bad sector.
+
+        A target that is gone does not give its mark either: whatever it says then is said of all of it.
+
+        Raises:
+            NotFound, BackupDamaged, StorageError: as ``file``.
+        """
+        at, failed_at = offset, -1
+        while True:
+            try:
+                for piece in self.target.read(name, at, None if length is None else offset + length - at):
+                    at += len(piece)
+                    yield piece
+            except NotFound:
+                raise
+            except StorageError as error:
+                self._ask(error)
+                if failed_at == at:
+                    raise BackupDamaged(f"{error.message}. Other files there can be read.", None, {"name": name}) from error
+                failed_at = at
+            else:
+                return
 
     def _ask(self, first: StorageError) -> None:
         try:
@@ -78,7 +89,8 @@ class Repository:
         """Yield the plain bytes of a pack; what the target keeps is proven to be what its name says, at the end.
 
         Raises:
-            BackupDamaged: it is missing, or other bytes than were written.
+            BackupDamaged: it is missing, other bytes than were written, or it alone cannot be read, each time.
+            StorageError: the target does not answer.
         """
         yield from self.seal.opened(self.stored(name))
 
@@ -90,7 +102,7 @@ class Repository:
         """
         digest = hashlib.sha256()
         try:
-            for piece in self.target.read(pack_path(name)):
+            for piece in self.read(pack_path(name)):
                 digest.update(piece)
                 yield piece
         except NotFound:
@@ -104,10 +116,11 @@ class Repository:
         """Yield so many of the plain bytes of a pack, without a proof. What is sealed is opened from its beginning.
 
         Raises:
-            BackupDamaged: the pack is missing, or cannot be opened.
+            BackupDamaged: the pack is missing, or cannot be opened, or it alone cannot be read, each time.
+            StorageError: the target does not answer.
         """
         if self.seal.kind == NONE:
-            yield from _found(self.target.read(pack_path(name), offset, size_bytes), name, self.target.url)
+            yield from _found(self.read(pack_path(name), offset, size_bytes), name, self.target.url)
             return
         at = 0
         for piece in self.pack(name):
@@ -161,10 +174,10 @@ def doomed(repository: Repository) -> dict[str, Doomed]:
 
 def _doomed(repository: Repository, name: str) -> Doomed:
     try:
-        told = json.loads(b"".join(repository.target.read(name)))
+        told = json.loads(repository.file(name))
         return Doomed(datetime.fromisoformat(told["at"]), frozenset(told["packs"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise BackupDamaged(f"{name} in {repository.target.url} is damaged: {error}.") from error
+    except (BackupDamaged, ValueError, KeyError, TypeError) as error:
+        raise BackupDamaged(f"{name} in {repository.target.url} is damaged: {error}.", _DOOMED_ANEW, {"name": name}) from error
 
 
 def doomed_packs(repository: Repository) -> set[str]:

@@ -106,7 +106,7 @@ class _Unpacking:
         """Yield the plain bytes of a pack. It is not hashed as a whole: each item is, and nothing else of it is used."""
         repository = self.repository
         try:
-            for piece in repository.seal.opened(repository.target.read(pack_path(name))):
+            for piece in repository.seal.opened(repository.read(pack_path(name))):
                 if self.stopped.is_set():
                     raise _Stopped
                 yield piece

@@ -9,14 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from models.backups import end_backup
+from models.backups import end_backup, remembered_backups
+from models.changes import note_anew
+from storage.backup import writing
 from storage.backup.create import as_row
+from storage.backup.drill import RunDrill
 from storage.backup.manifest import Manifest, find_manifest, read_manifest
-from storage.backup.repository import Repository, pack_path
+from storage.backup.place import Place
+from storage.backup.repository import MARK, Repository, pack_path
+from storage.backup.unusable import passed_over
 from storage.backup.verify import remember, verify_backup
 from storage.engine import Engine
+from strongroom.errors import TransientIO
 from tests.support.archive import body, document
 from tests.support.backups import back_up, told, told_after
+from tests.support.faults import bad_sectors
 
 
 @pytest.fixture
@@ -118,3 +125,43 @@ def test_a_manifest_that_has_rotted_spoils_no_packs(taken: Engine, repository: R
     path.write_bytes(path.read_bytes()[:-9])
     made = back_up(taken, repository)
     assert (made.kind, made.parent) == ("incremental", newest.parent)
+
+
+def test_a_pack_on_a_bad_sector_is_found_damaged_and_not_built_on(taken: Engine, repository: Repository, scratch: Path) -> None:
+    first = first_of(repository)
+    with bad_sectors(pack_of(repository, first)):
+        drilled = RunDrill(taken, Place(str(scratch / "backups"))).run()
+        assert (drilled.verdict, [one.damaged for one in drilled.proofs]) == ("failed", [True, True])
+        made = back_up(taken, repository)
+        assert made.kind == "full"
+        assert check(taken, repository, first.backup_id) == "damaged"
+        assert verify_backup(repository, made).verdict == "good"
+        assert told_after(repository, scratch / "to", made.backup_id)["version"] == told(taken)["version"]
+
+
+def test_a_target_that_stops_answering_while_packs_are_read_says_nothing_of_them(taken: Engine, repository: Repository) -> None:
+    first, mark = first_of(repository), Path(repository.target.root) / MARK  # type: ignore[attr-defined]  # it is a folder
+    with bad_sectors(pack_of(repository, first), mark), pytest.raises(TransientIO):
+        verify_backup(repository, first)
+
+
+@pytest.mark.parametrize("compare", [True, False], ids=["another catalogue", "a long chain"])
+def test_lists_that_cannot_be_read_stop_no_backup(
+    taken: Engine, repository: Repository, scratch: Path, monkeypatch: pytest.MonkeyPatch, compare: bool
+) -> None:
+    newest = find_manifest(repository, "latest")
+    if compare:
+        with taken.database.write() as connection:
+            note_anew(connection, datetime.now(UTC))
+    else:
+        monkeypatch.setattr(writing, "PARTS_AT_MOST", 1)
+    with bad_sectors(Path(repository.target.root) / pack_path(newest.lists[0].refs[0].pack)):  # type: ignore[attr-defined]
+        store(taken, 2)
+        made = back_up(taken, repository)
+        assert (made.kind, list(passed_over(made))) == ("full", [newest.backup_id])
+        with taken.database.read() as connection:
+            verdicts = {one.backup_id: one.verdict for one in remembered_backups(connection)}
+        assert (verdicts[newest.backup_id], verdicts[made.backup_id]) == ("damaged", "")
+        assert verify_backup(repository, made).verdict == "good"
+        assert back_up(taken, repository).parent == made.backup_id
+    assert told_after(repository, scratch / "to", made.backup_id)["version"] == told(taken)["version"]

@@ -221,3 +221,19 @@ def test_a_damaged_backup_whose_manifest_cannot_be_opened_may_share_anything(eng
     remember(engine.database, check, datetime.now(UTC))
     with harmed(sealed, seal_for_another):
         assert back_up(engine, sealed).kind == "full"
+
+
+def test_what_dooms_packs_and_cannot_be_read_says_what_to_do_and_can_be_removed(engine: Engine, repository: Repository) -> None:
+    for number in range(2):
+        store(engine, number)
+        back_up(engine, repository, full=True)
+    later = datetime.now(UTC) + timedelta(days=2)
+    Prune(repository, engine.database, Policy(keep_last=1)).apply(later)
+    [doomed] = repository.target.names("doomed/")
+    path = Path(repository.target.root) / doomed.name  # type: ignore[attr-defined]  # it is a folder
+    with bad_sectors(path), pytest.raises(BackupDamaged, match=doomed.name) as refused:
+        back_up(engine, repository)
+    assert "Remove that file" in refused.value.hint
+    path.unlink()
+    assert back_up(engine, repository).kind == "incremental"
+    assert Prune(repository, engine.database, Policy(keep_last=1)).apply(later).doomed > 0
