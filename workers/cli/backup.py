@@ -30,6 +30,7 @@ from workers.cli.output import (
     told,
 )
 from workers.cli.styled import in_bytes, joined, new_table
+from workers.garbage import held
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -95,7 +96,8 @@ def create(
 
 
 def _create_here(engine: Engine, settings: Settings, *, full: bool, begin_anew: bool, shown: bool) -> dict[str, Any]:  # JSON
-    from tasks.backup import take_backup  # noqa: PLC0415 - see output.engine_on
+    with held():
+        from tasks.backup import take_backup  # noqa: PLC0415 - see output.engine_on
 
     with progress_bar("backing up", in_bytes, shown=shown) as tick:
         place, ping_url = backup_place(settings), ping_url_of(settings)
