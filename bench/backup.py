@@ -236,9 +236,7 @@ def _by_command(paths: Sequence[Path], ours: Ours, others: Mapping[str, float]) 
     for number in range(50, 54):
         ours.store(change(paths, number))
         os.sync()
-        took.append(
-            seconds(lambda: subprocess.run(command, env=environment, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL))
-        )
+        took.append(seconds(lambda: subprocess.run(command, env=environment, cwd=CHECKOUT, check=True, stdout=quiet)))
     median = statistics.median(took[1:])
     peer = "; ".join(f"{name}: {other / median:.1f} times that" for name, other in others.items())
     return Row("the same incremental backup by the command, with its start", f"{median:.2f} s", peer, "printed", None)
