@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from models.database import Database
 from models.history import current_versions
+from models.mending import held_latest
 from models.removal import Gone, growth_by_restoring, remove_revisions, restorable, restore_revisions, write_audit
 from models.revisions import find_revisions
 from storage.allowance import Allowance
@@ -130,9 +131,11 @@ class Removal:
     def _remove(self, part: Sequence[LibraryPlan], act: _Act, before: Done) -> Done:
         going = {one.version_id: one for library in part for one in library.going}
         with self._database.read() as connection:
-            known = find_revisions(connection, going)
-        # Later than what it removes, whatever the clocks did: a rebuild goes by these times.
-        at = max([act.now, *(one.stored_at + MOMENT for one in known)])
+            known, held = find_revisions(connection, going), held_latest(connection)
+        # Later than what it removes, and than a word that it ends, whatever the clocks did: a rebuild goes by these times.
+        times = [one.stored_at for one in known]
+        times += [held[one.library_id][1] for one in known if held.get(one.library_id, ("",))[0] == one.version]
+        at = max([act.now, *(time + MOMENT for time in times)])
         with noted(self._folder, self._database, going, at):
             planned = [
                 Gone(*named, one.stored_at, at, act.by, going[one.version_id].why, before.plan_id, one.content_sha256)

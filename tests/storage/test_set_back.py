@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.admission import used_bytes
+from models.catalogue import list_versions
 from storage.allowance import Allowance
+from storage.cleanup import plan_removal
 from storage.engine import Engine
 from storage.mend_journal import retell
 from storage.quotas import Quotas
@@ -87,4 +89,15 @@ def test_latest_by_hand_lasts_after_it_was_let_go(shared: Engine) -> None:
     follow_newest(at(3), "/a/b", ADA)
     rollback(at(2), "/a/b", "1.0", ADA)
     assert shared.find("/a/b").version == "1.0"
+    check_rebuilt(shared)
+
+
+def test_latest_by_hand_that_ended_with_its_version_does_not_come_back_with_it(shared: Engine) -> None:
+    rollback(Archive(shared.folder, shared.database, lambda: NOW + HOUR), "/a/b", "1.0", ADA)
+    with shared.database.read() as connection:
+        mine = {one.version_id for one in list_versions(connection, "/a/b", "1.0", history=True)}
+    plan = plan_removal(shared.database, "/a/b", mine, "for a test")
+    Removal(shared.folder, shared.database).apply(plan, ADA.by, NOW)
+    undo(shared, plan.plan_id, NOW + 2 * HOUR)
+    assert shared.find("/a/b").version == "2.0"
     check_rebuilt(shared)
