@@ -14,7 +14,7 @@ from models.ledger import JobRow, Lease, State
 from strongroom import durable
 from strongroom.contracts import DocumentReceipt, ErrorInfo, StoreReceipt
 from strongroom.disposal import dispose
-from strongroom.errors import DiskFull, MessageTooNew, QuotaExceeded, StorageError
+from strongroom.errors import DiskFull, MessageTooNew, QuotaExceeded, StorageError, TargetUnreachable
 from strongroom.inbox import write_receipt
 from strongroom.result import Problem
 from tasks.accepted import SUFFIX, Accepted
@@ -33,6 +33,9 @@ _INNOCENT_DELAY = 4
 
 NEWER_WORKER = timedelta(seconds=30)
 """How often a job that only a newer worker understands is offered again."""
+
+TARGET_AGAIN = timedelta(seconds=30)
+"""How often a place of backups that does not answer is asked again: once its disk is mounted, the night's job goes on."""
 
 
 def end_stored(connection: Connection, lease: Lease, receipts: Sequence[DocumentReceipt]) -> None:
@@ -103,7 +106,7 @@ def fail(
 def postpone(services: Services, lease: Lease, attempts: int, error: StorageError) -> None:
     """Record that a job is to be tried again, and when; the reconciler sends it then. Nothing, when the lease was lost."""
     counted = _is_counted(error)
-    known = {MessageTooNew: NEWER_WORKER, QuotaExceeded: LOOK_AGAIN}.get(type(error))
+    known = {MessageTooNew: NEWER_WORKER, QuotaExceeded: LOOK_AGAIN, TargetUnreachable: TARGET_AGAIN}.get(type(error))
     due_at = datetime.now(UTC) + (known or _delay(attempts, counted=counted))
     info: Mapping[str, Any] = ErrorInfo.of(Problem.of(error)).model_dump()  # JSON
     with services.database.write("ledger") as connection:
@@ -120,7 +123,7 @@ def try_again(services: Services, row: JobRow, error: StorageError, *, receipt: 
 
 
 def _is_counted(error: StorageError) -> bool:
-    return not isinstance(error, DiskFull | MessageTooNew | QuotaExceeded)
+    return not isinstance(error, DiskFull | MessageTooNew | QuotaExceeded | TargetUnreachable)
 
 
 def _delay(attempts: int, *, counted: bool) -> timedelta:

@@ -10,7 +10,7 @@ from models.due import SETTLED
 from models.interventions import DISCARDED
 from models.leases import LEASE
 from models.ledger import JobRow, State
-from strongroom.errors import DiskFull, InvalidMessage, MessageTooNew, NotEnoughSpace, QuotaExceeded
+from strongroom.errors import DiskFull, InvalidMessage, MessageTooNew, NotEnoughSpace, QuotaExceeded, TargetUnreachable
 from tasks.unreadable import MESSAGE
 from workers.durations import span
 from workers.situation import Situation, percent
@@ -113,6 +113,7 @@ _PARKED = {
     DiskFull.code: ("parked until the disk has room", "tried again"),
     NotEnoughSpace.code: ("parked until enough space is free", "looked at again"),
     QuotaExceeded.code: ("parked until there is room under a quota", "looked at again"),
+    TargetUnreachable.code: ("parked until the place of the backups answers", "tried again"),
     MessageTooNew.code: ("waits for a newer worker", "offered again"),
 }
 

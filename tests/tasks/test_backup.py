@@ -71,7 +71,7 @@ def test_a_job_waits_for_a_disk_that_is_not_mounted(desk: Desk, scratch: Path) -
     (scratch / "mnt").rename(scratch / "elsewhere")
     run_job(BACKUP, desk.services, {"request_id": "backup-0002"}, "backup-0002")
     row = desk.job("backup-0002")
-    assert row.state == "retrying"
+    assert (row.state, row.attempts) == ("parked", 0)
     assert "there is nothing" in str(row.error)
     run_job(BACKUP, desk.services, {"request_id": "backup-0003", "begin_anew": True}, "backup-0003")
     assert desk.job("backup-0003").state == "done"

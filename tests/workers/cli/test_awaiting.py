@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from storage.engine import Engine
+from strongroom.errors import StorageError, WaitTimeout
 from tests.support.archive import body, document
 from workers.cli import app
+from workers.cli.awaiting import wait_for_end
 from workers.parts import CHECKOUT
 from workers.service_lock import lock_service
 
@@ -27,6 +30,21 @@ def test_a_wait_that_was_too_short_has_an_exit_code_of_its_own(data: Path, engin
     finally:
         os.close(lock)
     assert (answer.exit_code, json.loads(answer.stdout)["error"]["code"]) == (5, "wait_timeout")
+
+
+def test_who_waits_for_a_job_that_is_parked_is_told_what_it_waits_for(engine: Engine) -> None:
+    error = json.dumps({"code": "target_unreachable", "message": "There is nothing.", "hint": "Mount the disk."})
+    row = "INSERT INTO job (job_id, kind, state, created_at, subject, priority, asked_by, attempts, owner, payload, error) "
+    with engine.database.write() as connection:
+        connection.execute(
+            text(row + "VALUES ('backup-1', 'backup', 'parked', '2026-11-22 01:02:03', '', 0, '', 0, '', '', :error)"),
+            {"error": error},
+        )
+    with pytest.raises(StorageError, match="waits: There is nothing") as caught:
+        wait_for_end(engine.database, "backup-1", 60.0, "backing up", shown=False, patience_s=0.01)
+    assert caught.value.hint.startswith("Mount the disk. The job goes on by itself")
+    with pytest.raises(WaitTimeout):
+        wait_for_end(engine.database, "backup-1", 0.01, "backing up", shown=False)
 
 
 def test_to_queue_a_job_takes_neither_the_engine_nor_a_broker() -> None:
