@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from strongroom.errors import InvalidRequest, StorageError
+from strongroom.errors import DiskFull, InvalidRequest, StorageError
 from workers.backups import backup_place
 from workers.cli.output import (
     FAILED,
@@ -112,7 +112,7 @@ def restore(
         run = _restoring(library, version, database_url)
         repository = place_of(target, key_file, data).open()
         manifest = find_manifest(repository, backup_id)
-        with progress_bar("restoring", in_percent, shown=not (quiet or as_json)) as tick:
+        with _room(), progress_bar("restoring", in_percent, shown=not (quiet or as_json)) as tick:
             done = run(repository, manifest, tick, to)
     if as_json:
         print_json(_restored(done))
@@ -123,6 +123,17 @@ def restore(
         stderr().print(told(difference, "yellow"), soft_wrap=True)
     if done.differences:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except DiskFull as error:  # what is said of a data folder's disk is of no use to whoever has none
+        hint = (
+            "Free some space there and give the same command again: it needs what `backup show` says the segments take, and some."
+        )
+        raise DiskFull(error.message, hint, error.context) from error
 
 
 _Run = Callable[["Repository", "Manifest", "Progress", Path], "Restored"]

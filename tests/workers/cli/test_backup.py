@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 from models.listing import newest_jobs
 from storage.engine import Engine
 from tests.support.archive import body, document
-from tests.support.faults import bad_sectors
+from tests.support.faults import bad_sectors, faults
 from workers.cli import app
 
 
@@ -87,6 +88,16 @@ def test_people_are_told_in_a_line(data: Path, filled: Engine) -> None:
     assert "full: 5 documents" in run(data, "create", "--wait").stdout
     assert "good" in run(data, "verify").stdout
     assert run(data, "create", "--wait", "--quiet").stdout == ""
+
+
+def test_a_disk_that_is_too_small_for_a_restore_is_said_with_what_to_do(data: Path, filled: Engine, scratch: Path) -> None:
+    told(data, "create", "--wait")
+    for number in range(30, 1000):  # which call that is, is of no importance here, so long as it is one of the restore's own
+        with faults(number, errno.ENOSPC) as injected:
+            answer = run(data, "restore", "latest", "--to", str(scratch / f"to {number}"), "--json")
+        if injected.fired and answer.exit_code:
+            break
+    assert "give the same command again" in json.loads(answer.stdout)["error"]["hint"]
 
 
 def test_an_empty_place_that_held_backups_is_a_disk_that_is_not_mounted(data: Path, filled: Engine, scratch: Path) -> None:
