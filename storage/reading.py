@@ -43,10 +43,12 @@ class Reader:
         Raises:
             IntegrityError: they are damaged, and no good copy was found.
         """
-        try:
-            return read_content(self.folder, found.place)
-        except IntegrityError as error:
-            return read_content(self.folder, self._whole(found, again, error).place)
+        tried: set[str] = set()
+        while True:
+            try:
+                return read_content(self.folder, found.place)
+            except IntegrityError as error:
+                found = self._mended(found, again, error, tried)
 
     def stream(self, found: StoredVersion, again: Again) -> Iterator[bytes]:
         """Yield a version's plain bytes, verified, in constant memory. Damage in the middle is mended, and the stream goes on.
@@ -54,16 +56,31 @@ class Reader:
         Raises:
             IntegrityError: as ``read``; a damaged block ends the stream before anything of it is yielded.
         """
-        given = 0
-        try:
-            for piece in stream_content(self.folder, found.place):
-                yield piece
-                given += len(piece)
-        except IntegrityError as error:
-            whole = self._whole(found, again, error)
-            if given and whole.place.content_sha256 != found.place.content_sha256:
-                raise  # another revision took its place: what was yielded is not of that
-            yield from _skipped(stream_content(self.folder, whole.place), given)
+        given, tried = 0, set[str]()
+        while True:
+            try:
+                for piece in _skipped(stream_content(self.folder, found.place), given):
+                    yield piece
+                    given += len(piece)
+            except IntegrityError as error:
+                whole = self._mended(found, again, error, tried)
+                if given and whole.place.content_sha256 != found.place.content_sha256:
+                    raise  # another revision took its place: what was yielded is not of that
+                found = whole
+            else:
+                return
+
+    def _mended(self, found: StoredVersion, again: Again, error: IntegrityError, tried: set[str]) -> StoredVersion:
+        """Return where a version lies whole. Each segment that it needs is tried once: several of a chain may be damaged.
+
+        Raises:
+            IntegrityError: nowhere, or what was mended is damaged still.
+        """
+        segment = str(error.context.get("segment", found.place.segment_sha256))
+        if segment in tried:
+            raise IntegrityError(error.message, STORE_AGAIN, error.context) from error
+        tried.add(segment)
+        return self._whole(found, again, error)
 
     def _whole(self, found: StoredVersion, again: Again, error: IntegrityError) -> StoredVersion:
         """Return where a version lies whole: moved meanwhile, mended now, or in another place.
@@ -77,12 +94,16 @@ class Reader:
         segment = str(error.context.get("segment", found.place.segment_sha256))
         if self.mends:
             with suppress(StorageError):  # a folder that cannot be written, a disk that is full: the error of the read counts
-                self.repair().see_to([segment], by="read", show=False)
+                self.repair().see_to(self._damaged(found, segment), by="read", show=False)
         place = next((place for place in self._places(found) if is_whole(self.folder, place)), None)
         if place is not None:
             return replace(found, place=place)
         self._suspect(segment)
         raise IntegrityError(error.message, STORE_AGAIN, error.context) from error
+
+    def _damaged(self, found: StoredVersion, segment: str) -> set[str]:
+        """Return the segment that an error names, which may be of what the version refers to, and its own if that is, too."""
+        return {segment} if is_whole(self.folder, found.place) else {segment, found.place.segment_sha256}
 
     def _places(self, found: StoredVersion) -> list[Place]:
         with self.database.read() as connection:

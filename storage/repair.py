@@ -16,7 +16,7 @@ from models.mending import content_of, libraries_at, show_paths_again
 from models.names import unlink_all
 from storage.casework import Means
 from storage.codecs import Encoder
-from storage.damage import whole_place
+from storage.damage import segment_is_whole, whole_place
 from storage.documents import Limits
 from storage.fetches import Fetches
 from storage.harm import is_by_reference
@@ -116,7 +116,7 @@ class Repair:
             DiskFull, TransientIO, PermissionRefused: as ``verify``.
         """
         with self._alone(by) as mending:
-            done = [one for name in sorted(segments) for one in mending.segment(name)]
+            done = self._mend_segments(mending, sorted(segments))
             codes = {one.code for one in findings}
             if "catalogue_out_of_step" in codes:
                 done += self._place(mending)
@@ -127,6 +127,17 @@ class Repair:
             self._mend_tree([one for one in findings if one.code.startswith("tree_")])
         if show:
             self.tree.catch_up()
+        return done
+
+    def _mend_segments(self, mending: Mending, names: Sequence[str]) -> list[Repaired]:
+        """Mend segments; those that are still damaged again, as long as that helps: one may hold what another one refers to."""
+        done: list[Repaired] = []
+        for _ in range(READABLE_DEPTH):
+            more = [one for name in names for one in mending.segment(name)]
+            done += more
+            names = [name for name in names if not segment_is_whole(self.folder, name)] if more else []
+            if not names:
+                break
         return done
 
     def _see_to_the_rest(self, by: str) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,7 +18,8 @@ from storage.codecs import decode
 from storage.damage import plain_of
 from storage.fetches import Wanted
 from storage.layout import DataFolder
-from strongroom.errors import StorageError
+from storage.read import READABLE_DEPTH
+from strongroom.errors import IntegrityError, StorageError
 
 _LOOKED_AT = 8
 """Backups that are looked through for a content: what none of them has was gone before them."""
@@ -38,14 +40,14 @@ class BackupSource:
             with database.read() as connection:
                 places = places_of(connection, wanted.content_sha256)
             if places:
-                return self._look(database, self.place.open(), places)
+                return self._look(database, self.place.open(), places, READABLE_DEPTH)
         except StorageError:  # a target that does not answer has nothing
             return None
         finally:
             database.close()
         return None
 
-    def _look(self, database: Database, repository: Repository, places: Sequence[At]) -> Iterator[bytes] | None:
+    def _look(self, database: Database, repository: Repository, places: Sequence[At], depth: int) -> Iterator[bytes] | None:
         found = (one for _, one in manifests(repository) if isinstance(one, Manifest))
         for manifest in islice(found, _LOOKED_AT):
             for place in places:
@@ -53,11 +55,21 @@ class BackupSource:
                 if entry is not None:
                     at = entry.segment.offset + place.offset
                     stored = repository.part(entry.segment.pack, at, place.length)
-                    return decode(stored, place.codec, self._reference(database, place))
+                    return decode(stored, place.codec, self._reference(database, repository, place, depth))
         return None
 
-    def _reference(self, database: Database, place: At) -> bytes | None:
+    def _reference(self, database: Database, repository: Repository, place: At, depth: int) -> bytes | None:
         if place.reference_sha256 is None:
             return None
-        base = b"".join(plain_of(self.folder, database, place.reference_sha256) or ())
+        base = self._base(database, repository, place.reference_sha256, depth)
         return base[place.reference_offset : place.reference_offset + place.reference_length]
+
+    def _base(self, database: Database, repository: Repository, content_sha256: str, depth: int) -> bytes:
+        """Return a content that another one refers to: from the data folder, else from a backup. What is wrong fits nothing."""
+        with suppress(IntegrityError):  # whole itself, and refers to what is not
+            whole = plain_of(self.folder, database, content_sha256)
+            if whole is not None:
+                return b"".join(whole)
+        with database.read() as connection:
+            places = places_of(connection, content_sha256)
+        return b"".join((self._look(database, repository, places, depth - 1) if depth else None) or ())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.rows import StoredVersion
 from storage.backup.create import Create
 from storage.backup.place import Place
 from storage.backup.seal import make_key
@@ -31,6 +32,13 @@ def ruin(engine: Engine, library: str) -> None:
     """Overwrite the segment of the latest version, from its beginning to its end."""
     path = engine.folder.segment(engine.find(library).place.segment_sha256)
     path.write_bytes(bytes(path.stat().st_size))
+
+
+def damage(engine: Engine, one: StoredVersion) -> None:
+    path = engine.folder.segment(one.place.segment_sha256)
+    data = bytearray(path.read_bytes())
+    data[one.place.offset] ^= 1
+    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
@@ -64,3 +72,26 @@ def test_without_a_backup_or_a_target_that_answers_the_damage_is_said_as_before(
         ruin(engine, "/a")
         with pytest.raises(IntegrityError):
             engine.read("/a")
+
+
+@pytest.mark.parametrize("by_reading", [False, True], ids=["verify", "read"])
+def test_a_whole_chain_of_references_comes_back_from_a_backup_in_one_go(scratch: Path, by_reading: bool) -> None:
+    now = datetime.now(UTC)
+    place = Place(str(scratch / "backups"))
+    with engine_with(scratch / "data", place).create() as engine:
+        libraries = [f"/referring-{number}" for number in range(4)]
+        for number, library in enumerate(libraries):
+            store_versions(engine, library, 4, seed=number)
+        wanted = {(one.library_id, one.version): engine.read(one.library_id, one.version) for one in engine.versions()}
+        for _ in range(2):
+            Compress(engine.folder, engine.database, engine.tree, "none", "gzip").run(now, None, lambda _done, _total: None)
+        assert "zstd-ref" in {one.place.codec for one in engine.versions()}
+        Create(engine, place.make(now), pack_bytes=SMALL).run()
+        for path in engine.folder.trash.iterdir():
+            path.unlink()
+        for library in libraries:
+            ruin(engine, library)  # what the older ones refer to
+            damage(engine, engine.find(library, "1.0"))
+        if not by_reading:
+            assert engine.repair.verify().damaged == []
+        assert {key: engine.read(*key) for key in reversed(wanted)} == wanted
