@@ -130,7 +130,7 @@ class Engine(Equipment):
         self._show({tree_path(one.library_id, one.version) for one in stored if one.library_id and one.version})
 
     def _show(self, paths: set[str]) -> None:
-        if paths and self.options.tree != "none":
+        if paths and self.tree.mode != "none":
             with self.database.read() as connection:
                 versions = unshown(connection, paths)
             self.tree.show(versions)

@@ -32,10 +32,14 @@ class Equipment:
 
     @cached_property
     def tree(self) -> Tree:
-        """The documentation tree."""
-        from storage.tree import Tree  # noqa: PLC0415 - see above
+        """The documentation tree, of the mode that it was built for.
 
-        return Tree(self.folder, self.database, self.options.tree)
+        A setting that differs counts when the folder is prepared again: what a command hid by it, the catalogue would call shown.
+        """
+        from storage.tree import Tree  # noqa: PLC0415 - see above
+        from storage.treemode import shown_mode  # noqa: PLC0415 - see above
+
+        return Tree(self.folder, self.database, shown_mode(self.folder, self.options.tree))
 
     @cached_property
     def repair(self) -> Repair:

@@ -41,6 +41,11 @@ class Tree:
         self._database = database
         self._mode = mode
 
+    @property
+    def mode(self) -> Mode:
+        """What it shows."""
+        return self._mode
+
     def catch_up(self) -> int:
         """Show every version that the catalogue has and the tree has not; return how many. What is damaged is passed over.
 

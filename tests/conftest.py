@@ -85,7 +85,8 @@ def open_engine(data: Path) -> Iterator[OpenEngine]:
     engines: list[Engine] = []
 
     def open_one(**options: Any) -> Engine:
-        engines.append(Engine(data, Options(**options)).open())
+        made = Engine(data, Options(**options))
+        engines.append(made.create() if "tree" in options else made.open())  # a service would have the tree follow its setting
         return engines[-1]
 
     yield open_one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import shutil
+from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from storage.engine import Engine, Options
 from storage.intake import incoming
+from storage.reconcile import Scene, reconcile
+from storage.trail import Actor
 from storage.tree import Mode
 from strongroom.contracts import DocumentOptions
 from strongroom.errors import ConfigurationError
@@ -129,3 +132,22 @@ def test_a_call_that_fails_in_a_change_is_told_and_the_next_start_finishes_it(
             assert engine.read("/a/b", "1.0") == b'{"version": "1.0"}'
             assert list(engine.folder.tmp.iterdir()) == [], injected.calls[-1]
     assert number > 3, "hardly anything was made to fail"
+
+
+@pytest.mark.parametrize(("built", "asked"), [("all", "latest"), ("latest", "all"), ("all", "none"), ("none", "all")])
+def test_a_command_with_another_setting_than_the_service_leaves_the_tree_as_it_was_built(
+    tmp_path: Path, built: Mode, asked: Mode
+) -> None:
+    with _open(tmp_path, built) as engine:
+        for version in ("1.0", "2.0", "3.0"):
+            body = f'{{"version": "{version}"}}'.encode()
+            engine.store([incoming(partial(BytesIO, body), len(body), "", DocumentOptions(library_id="/a/b", version=version))])
+        engine.tree.catch_up()
+    with Engine(tmp_path, Options(tree=asked)).open() as engine:
+        engine.rollback("/a/b", "2.0", Actor("person:test"))
+        assert engine.verify_and_repair().findings == []
+    latest: dict[Mode, set[str]] = {"all": {"1.0", "2.0", "3.0", "latest"}, "latest": {"2.0", "latest"}, "none": set()}
+    assert _shown(tmp_path) == latest[built]
+    with Engine(tmp_path, Options(tree=asked)).open() as engine:
+        assert not engine.verify().findings
+        assert not reconcile(Scene(engine.folder, engine.database, built, datetime.now(UTC)))
