@@ -12,9 +12,23 @@ from pathlib import Path
 
 from storage.backup.target import PIECE_BYTES, Stored, Target, checked
 from strongroom import durable
-from strongroom.errors import DiskFull, NameTaken, NotFound, StorageError
+from strongroom.errors import DiskFull, NameTaken, NotFound, StorageError, TargetUnreachable
 
 _PARTS = ".parts"
+_GONE = {
+    *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EREMOTEIO),
+    *(
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ECONNRESET,
+        errno.ECONNREFUSED,
+        errno.ECONNABORTED,
+    ),
+}
+"""What a share answers that is not there any more, or a disk that was pulled out."""
+_AGAIN = "Mount it again: the job goes on by itself."
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -23,6 +37,7 @@ class LocalTarget:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._device: int | None = None
 
     @property
     def url(self) -> str:
@@ -32,7 +47,8 @@ class LocalTarget:
     def create(self, name: str, pieces: Iterable[bytes]) -> None:
         """Write a part file, sync it, give it its name unless that is taken, sync the folder."""
         path = self.root / checked(name)
-        with _room(), durable.os_errors(f"cannot write {name} to {self.url}"):
+        with _os_errors(f"cannot write {name} to {self.url}"):
+            self._look()
             if path.exists():
                 raise _taken(name, self.url)
             parts = self.root / _PARTS
@@ -42,9 +58,23 @@ class LocalTarget:
             try:
                 _write(part, pieces)
                 self._name(part, path, name)
+            except FileNotFoundError:
+                self._look()
+                raise
             finally:
                 part.unlink(missing_ok=True)
             durable.fsync_folder(path.parent, "backup")
+            self._look()
+
+    def _look(self) -> None:
+        """Make sure that the folder is where it was: a disk that is unmounted half-way leaves another under its name, or none."""
+        try:
+            found = self.root.stat().st_dev
+        except FileNotFoundError:
+            found = None
+        if self._device not in {None, found}:
+            raise TargetUnreachable(f"{self.url} is not on the disk that it was on a moment ago: that is gone.", _AGAIN)
+        self._device = found
 
     def _name(self, part: Path, path: Path, name: str) -> None:
         durable.step("backup: link")
@@ -63,7 +93,8 @@ class LocalTarget:
     def read(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a file in pieces of 1 MiB at most; a whole file as the disk has it."""
         left = length
-        with durable.os_errors(f"cannot read {name} from {self.url}"):
+        with _os_errors(f"cannot read {name} from {self.url}"):
+            self._look()
             try:
                 descriptor = os.open(self.root / checked(name), os.O_RDONLY | os.O_CLOEXEC)
             except (FileNotFoundError, NotADirectoryError):
@@ -78,7 +109,8 @@ class LocalTarget:
 
     def names(self, prefix: str = "") -> Iterator[Stored]:
         """Yield the files below the folder; none when it is not there."""
-        with durable.os_errors(f"cannot list {self.url}"):
+        with _os_errors(f"cannot list {self.url}"):
+            self._look()
             yield from self._below(prefix.rpartition("/")[0], prefix)
 
     def _below(self, folder: str, prefix: str) -> Iterator[Stored]:
@@ -100,7 +132,7 @@ class LocalTarget:
     def remove(self, name: str) -> None:
         """Unlink a file; durable on return."""
         path = self.root / checked(name)
-        with durable.os_errors(f"cannot remove {name} from {self.url}"), suppress(FileNotFoundError):
+        with _os_errors(f"cannot remove {name} from {self.url}"), suppress(FileNotFoundError):
             durable.step("backup: remove")
             path.unlink()
             durable.fsync_folder(path.parent, "backup")
@@ -112,7 +144,7 @@ class LocalTarget:
     def tidy(self, before: datetime) -> int:
         """Remove part files that are older."""
         removed = 0
-        with durable.os_errors(f"cannot tidy {self.url}"), suppress(FileNotFoundError):
+        with _os_errors(f"cannot tidy {self.url}"), suppress(FileNotFoundError):
             for part in (self.root / _PARTS).iterdir():
                 with suppress(FileNotFoundError):
                     if part.stat().st_mtime < before.timestamp():
@@ -122,12 +154,17 @@ class LocalTarget:
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def _os_errors(what: str) -> Iterator[None]:
     try:
-        yield
+        with durable.os_errors(what):
+            yield
     except DiskFull as error:  # what is said of the data folder's disk would mislead
         hint = "Free some space there; the next run goes on with what is there already."
         raise DiskFull(error.message, hint, error.context) from error
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _GONE:
+            raise TargetUnreachable(error.message, _AGAIN, error.context) from error
+        raise
 
 
 def _write(part: Path, pieces: Iterable[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,15 @@ import pytest
 
 from storage.backup.local import LocalTarget
 from storage.backup.target import Stored, Target, prove
-from strongroom.errors import DiskFull, InvalidRequest, NameTaken, NotFound, TargetUnfit, TransientIO
+from strongroom.errors import (
+    DiskFull,
+    InvalidRequest,
+    NameTaken,
+    NotFound,
+    TargetUnfit,
+    TargetUnreachable,
+    TransientIO,
+)
 from tests.support.crash import crash_at, die_at, steps_of
 from tests.support.faults import faults
 
@@ -24,6 +33,17 @@ def target(request: pytest.FixtureRequest, scratch: Path) -> Target:
         return LocalTarget(scratch / "not yet there" / "backups")
     made: Target = request.getfixturevalue("bucket")()
     return made if request.param == "s3" else made.ways()[1]
+
+
+@pytest.fixture
+def elsewhere(scratch: Path) -> Iterator[Path]:
+    """A folder on another disk than the scratch one."""
+    for place in (Path("/tmp"), Path("/dev/shm"), Path.cwd()):  # whichever it is
+        if place.exists() and place.stat().st_dev != scratch.stat().st_dev:
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                yield Path(folder)
+            return
+    pytest.skip("everything here is on one disk")
 
 
 def names(target: Target, prefix: str = "") -> list[str]:
@@ -211,6 +231,51 @@ def test_a_call_that_fails_anywhere_is_said_and_keeps_all_or_nothing(scratch: Pa
             target.create("packs/a", [b"x", b"y"])
         assert b"".join(target.read("packs/a")) == b"xy"
     assert number > 6, "hardly anything was made to fail"
+
+
+def test_a_disk_that_is_unmounted_meanwhile_is_missed_and_not_replaced_by_what_lies_below(scratch: Path, elsewhere: Path) -> None:
+    mount, disk = scratch / "mnt", scratch / "disk"
+    disk.mkdir()
+    mount.symlink_to(disk)
+    target = LocalTarget(mount)
+    target.create("packs/a", [b"x"])
+    for below in (None, elsewhere):
+        mount.unlink()
+        if below is not None:
+            mount.symlink_to(below)
+        for call in (
+            lambda: target.create("packs/b", [b"x"]),
+            lambda: list(target.read("packs/a")),
+            lambda: list(target.names("packs/")),
+        ):
+            with pytest.raises(TargetUnreachable, match="is gone"):
+                call()
+        mount.unlink(missing_ok=True)
+        mount.symlink_to(disk)
+    assert list(elsewhere.iterdir()) == []
+    target.create("packs/b", [b"x"])
+    assert names(target) == ["packs/a", "packs/b"]
+
+
+def test_a_disk_that_goes_while_a_file_is_written_leaves_no_claim_that_it_was(scratch: Path) -> None:
+    target = LocalTarget(scratch / "mnt")
+    target.create("packs/a", [b"x"])
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x"
+        (scratch / "mnt").rename(scratch / "disk")
+
+    with pytest.raises(TargetUnreachable):
+        target.create("packs/b", pieces())
+    assert names(LocalTarget(scratch / "disk")) == ["packs/a"]
+
+
+def test_a_share_that_is_gone_is_for_waiting_whatever_it_answers(scratch: Path) -> None:
+    target = LocalTarget(scratch / "backups")
+    for number, code in enumerate((errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENXIO), start=1):
+        with faults(number, code) as injected, pytest.raises(TargetUnreachable):
+            target.create(f"packs/{number}", [b"x"])
+        assert injected.fired
 
 
 def test_a_crash_before_the_link_leaves_no_part_file_when_the_process_lives_on(scratch: Path) -> None:
