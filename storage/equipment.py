@@ -5,8 +5,9 @@ A worker, which needs them all, imports them before it forks (workers/compositio
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from storage.codecs import Encoder
 
@@ -24,13 +25,26 @@ if TYPE_CHECKING:
     from storage.tree import Tree
 
 
+_Made = TypeVar("_Made")
+
+
+class _part(cached_property[_Made]):  # noqa: N801 - a decorator
+    """A part that is made once, though two threads ask for it at the same time: since Python 3.12 the base lets both make one."""
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> _Made:  # type: ignore[override]  # nobody asks the class
+        with instance.making:
+            made: _Made = super().__get__(instance, owner)
+            return made
+
+
 class Equipment:
-    """The parts of an engine on one data folder."""
+    """The parts of an engine on one data folder. Threads may share it."""
 
     def __init__(self, folder: DataFolder, database: Database, options: Options, encoder: Encoder) -> None:
         self.folder, self.database, self.options, self._encoder = folder, database, options, encoder
+        self.making = threading.RLock()
 
-    @cached_property
+    @_part
     def tree(self) -> Tree:
         """The documentation tree, of the mode that it was built for.
 
@@ -41,7 +55,7 @@ class Equipment:
 
         return Tree(self.folder, self.database, shown_mode(self.folder, self.options.tree))
 
-    @cached_property
+    @_part
     def repair(self) -> Repair:
         """What mends damage."""
         from storage.repair import Repair  # noqa: PLC0415 - see above
@@ -49,41 +63,41 @@ class Equipment:
         options = self.options
         return Repair(self.folder, self.database, self.tree, options.tree, self._encoder, options.limits, options.fetches)
 
-    @cached_property
+    @_part
     def archive(self) -> Archive:
         """What people change versions with."""
         from storage.trail import Archive  # noqa: PLC0415 - see above
 
         return Archive(self.folder, self.database)
 
-    @cached_property
+    @_part
     def accesses(self) -> Accesses:
         """What was read, until it is written down."""
         from storage.accesses import Accesses  # noqa: PLC0415 - see above
 
         return Accesses()
 
-    @cached_property
+    @_part
     def governor(self) -> Governor:
         """What keeps a part of the disk free."""
         from storage.governor import Governor  # noqa: PLC0415 - see above
 
         return Governor(self.folder.root, self.options.reserve_bytes)
 
-    @cached_property
+    @_part
     def allowance(self) -> Allowance:
         """What the quotas leave."""
         from storage.allowance import Allowance  # noqa: PLC0415 - see above
 
         return Allowance(self.options.quotas)
 
-    @cached_property
+    @_part
     def _reader(self) -> Reader:
         from storage.reading import Reader  # noqa: PLC0415 - see above
 
         return Reader(self.folder, self.database, lambda: self.repair, self.options.mend_reads)
 
-    @cached_property
+    @_part
     def _storing(self) -> Storing:
         from storage.store import Storing  # noqa: PLC0415 - see above
 
