@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from storage.read import DAMAGE
+from storage.read import DAMAGE, FLAGS
 from strongroom import durable
 
 PIECE_BYTES = 1 << 20
@@ -42,7 +42,7 @@ def _hash(path: Path, pace: Pace) -> str:
     digest = hashlib.sha256()
     buffer = bytearray(PIECE_BYTES)
     view = memoryview(buffer)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, FLAGS)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)

@@ -6,6 +6,7 @@ places it replaces; the last holds the SHA-256 of all lines before it. docs/refe
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -20,6 +21,7 @@ from strongroom import durable
 from strongroom.errors import IntegrityError
 
 FORMAT = 1
+_NO_FILE = (errno.EISDIR, errno.ELOOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,11 @@ def _last_line(body: bytes) -> bytes:
     return orjson.dumps({"index_sha256": hashlib.sha256(body).hexdigest()}) + b"\n"
 
 
-def read_index(path: Path, segment_sha256: str | None = None) -> Index:
+def read_index(path: Path, segment_sha256: str | None = None, *, bad_sectors: bool = False) -> Index:
     """Read and check an index. Its name says whose it is, unless ``segment_sha256`` does.
+
+    ``bad_sectors``: that the disk cannot read it, twice, is damage, too, and not an error that may pass. Not for those who
+    would write another index in its place from less than it told.
 
     Raises:
         IntegrityError: it is missing, cut short, does not hash to its last line, or is another segment's.
@@ -88,10 +93,24 @@ def read_index(path: Path, segment_sha256: str | None = None) -> Index:
     """
     with durable.os_errors("cannot read an index"):
         try:
-            data = path.read_bytes()
+            data = _read(path, tries=2 if bad_sectors else 1)
         except FileNotFoundError:
             raise IntegrityError(f"The index {path.name} is missing.", None, {"damage": "index_missing"}) from None
+        except OSError as error:
+            if error.errno not in (*_NO_FILE, *((errno.EIO,) if bad_sectors else ())):
+                raise
+            message = f"The index {path.name} cannot be read: {error.strerror}."
+            raise IntegrityError(message, None, {"damage": "index_damaged"}) from None
     return parse_index(data, segment_sha256 or path.stem, path.name)
+
+
+def _read(path: Path, tries: int) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno != errno.EIO or tries == 1:
+            raise
+        return _read(path, tries - 1)
 
 
 def parse_index(data: bytes, segment_sha256: str, called: str = "") -> Index:

@@ -104,7 +104,7 @@ class Inventory:
             yield Observation("index_missing", "", self._folder.relative(path), "The index is not there.")
             return
         try:
-            index = read_index(path)
+            index = read_index(path, bad_sectors=True)
         except IntegrityError as error:
             yield Observation(error.context.get("damage", "index_damaged"), "", self._folder.relative(path), error.message)
             self._unreadable.add(name)

@@ -23,6 +23,8 @@ READABLE_DEPTH = 16
 """How many are followed all the same: a chain that grew too long is read, and compress makes it short; a circle is not."""
 MAX_REFERENCE_BYTES = 32 << 20
 """What is referred to is held in memory whole."""
+FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""How segments are opened. Of a pipe in the place of one nobody waits for the other end."""
 
 
 def read_content(folder: DataFolder, place: Place) -> bytes:
@@ -144,7 +146,7 @@ def file_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     buffer = bytearray(BLOCK_BYTES)
     view = memoryview(buffer)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, FLAGS)
     try:
         while count := os.readv(descriptor, [buffer]):
             digest.update(view[:count])
@@ -157,7 +159,7 @@ def file_sha256(path: Path) -> str:
 def _open_segment(folder: DataFolder, place: Place) -> Iterator[int]:
     path = folder.segment(place.segment_sha256)
     with _reading(f"The segment {folder.relative(path)}", place):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, FLAGS)
     try:
         yield descriptor
     finally:
@@ -182,7 +184,8 @@ def _where(place: Place) -> str:
     return f"The stored bytes in segment {place.segment_sha256[:16]}… at {place.offset}"
 
 
-DAMAGE = {errno.ENOENT: "missing", errno.EIO: "unreadable", errno.ELOOP: "unreadable", errno.EISDIR: "unreadable"}
+_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ESPIPE, errno.ENXIO)
+DAMAGE = {errno.ENOENT: "missing", errno.EIO: "unreadable", **dict.fromkeys(_NO_FILE, "unreadable")}
 """What the operating system says of a file that is gone, on bad sectors, or is no file: no waiting heals it."""
 
 

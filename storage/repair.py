@@ -179,6 +179,7 @@ class Repair:
         folder = replace(self.folder, find_place=partial(whole_place, self.folder, self.database))
         means = Means(folder, self.database, self.encoder, self.limits, by, self.clock(), self.fetches)
         with durable.os_errors("cannot repair"), locked(self.folder.metadata / LOCK):
+            self.folder.create()  # the folders that are gone themselves
             yield Mending(means)
 
     def _place(self, mending: Mending) -> list[Repaired]:

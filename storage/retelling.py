@@ -27,7 +27,7 @@ def read_if_whole(path: Path) -> Index | None:
         TransientIO, PermissionRefused: the operating system refused.
     """
     try:
-        return read_index(path)
+        return read_index(path, bad_sectors=True)
     except IntegrityError:
         return None
 

@@ -139,6 +139,7 @@ class Tree:
         return [one for one in versions if one.version_id not in passed_over][:CATCH_UP_VERSIONS]
 
     def _switch_all(self, versions: Sequence[StoredVersion], made: Sequence[tuple[StoredVersion, Path]]) -> None:
+        durable.make_folder(self._folder.documentation, "tree")  # it is derived: whoever removed it gets it anew
         sync_file_system(self._folder.documentation)
         with self._lock("tree.switch.lock", wait=True):
             unlink_former(self._folder, self._database)

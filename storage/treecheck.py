@@ -40,14 +40,18 @@ def tree_finding(folder: DataFolder, one: StoredVersion) -> Finding | None:
 
 
 def is_in_tree(folder: DataFolder, file_path: str, content_sha256: str, *, latest: bool) -> bool:
-    """Whether the tree shows this content at this path, and as ``latest``, as far as its metadata and links tell."""
+    """Whether the tree shows this content at this path, as far as its metadata and links tell.
+
+    Of the ``latest`` version also whether it is shown as that, and the library's own metadata can be read.
+    """
     link = (folder.root / file_path).parent
     try:
         told = orjson.loads((link / METADATA).read_bytes())
         linked = not latest or str((link.parent / LATEST).readlink()) == link.name
+        library = not latest or isinstance(orjson.loads((link.parent / METADATA).read_bytes()), dict)
     except (OSError, ValueError):
         return False
-    return linked and isinstance(told, dict) and told.get("content_sha256") == content_sha256
+    return linked and library and isinstance(told, dict) and told.get("content_sha256") == content_sha256
 
 
 def _digest(folder: DataFolder, one: StoredVersion, path: Path) -> str:

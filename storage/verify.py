@@ -142,7 +142,7 @@ class Verification:
     def _verify_index(self, name: str) -> None:
         path = self.folder.index(name)
         try:
-            index = read_index(path)
+            index = read_index(path, bad_sectors=True)
         except IntegrityError as error:
             if self._is_known(name):  # else a sweep has taken it meanwhile
                 self._find(error.context.get("damage", "index_damaged"), path, error.message)

@@ -349,6 +349,39 @@ def test_a_latest_by_hand_that_a_newer_version_has_ended_is_not_taken_for_a_lost
         assert engine.repair.verify().mended == []
 
 
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_text("{")], ids=["gone", "damaged"])
+def test_the_metadata_of_a_library_in_the_tree_is_made_again(root: Path, harm: Callable[[Path], object]) -> None:
+    with Engine(root).open() as engine:
+        path = engine.folder.documentation / "+shared" / "metadata.json"
+        before = path.read_bytes()
+        harm(path)
+        assert [one.code for one in engine.repair.verify().mended] == ["tree_out_of_step"]
+        assert path.read_bytes() == before
+        assert engine.repair.verify().mended == []
+
+
+def test_an_index_on_a_bad_sector_is_made_again_and_the_rest_is_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_bytes, fired = Path.read_bytes, list[Path]()
+    with Engine(root, _options(producer=True)).open() as engine:
+        bad = engine.folder.index(_segment(engine, ALONE).name)
+        inode = bad.stat().st_ino
+
+        def read(path: Path) -> bytes:
+            if path == bad and path.stat().st_ino == inode:
+                fired.append(path)
+                raise OSError(errno.EIO, "Input/output error", str(path))
+            return read_bytes(path)
+
+        monkeypatch.setattr(Path, "read_bytes", read)
+        _flip(_segment(engine, LARGE))
+        receipt = engine.verify()
+        assert ([one.code for one in receipt.findings], _damaged(receipt)) == (["index_damaged"], {LARGE})
+        receipt = engine.repair.verify()
+        assert (receipt.findings, receipt.damaged, [one.code for one in receipt.mended]) == ([], [], ["index_damaged"])
+        assert fired
+        check_promises(engine)
+
+
 def test_a_latest_that_points_elsewhere_is_put_right(root: Path) -> None:
     with Engine(root).open() as engine:
         latest = engine.folder.documentation / "+shared" / "latest"

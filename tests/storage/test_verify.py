@@ -64,6 +64,11 @@ class DamageKind:
     findings: list[str] = field(default_factory=list)
 
 
+def _folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def _sql(statement: str) -> Callable[[Engine], None]:
     def run(engine: Engine) -> None:
         with engine.database.write() as connection:
@@ -104,6 +109,18 @@ KINDS = [
         lambda e: (_segment(e, ALONE).rename(e.folder.root / "x"), _segment(e, ALONE).symlink_to(e.folder.root / "x")),
         {ALONE: "unreadable"},
     ),
+    DamageKind(
+        "a pipe in the place of a segment",
+        lambda e: (_segment(e, ALONE).unlink(), os.mkfifo(_segment(e, ALONE))),
+        {ALONE: "unreadable"},
+    ),
+    DamageKind(
+        "a folder of segments is gone",
+        lambda e: shutil.rmtree(_segment(e, ALONE).parent),
+        {ALONE: "missing"},
+        ["index_missing"],
+    ),
+    DamageKind("an index is a folder", lambda e: _folder_instead(e.folder.index(_segment(e, ALONE).name)), {}, ["index_damaged"]),
     DamageKind("a byte of an index", lambda e: _flip(e.folder.index(_segment(e, ALONE).name), 30), {}, ["index_damaged"]),
     DamageKind("the last byte of an index", lambda e: _flip(e.folder.index(_segment(e, ALONE).name)), {}, ["index_damaged"]),
     DamageKind("an index is gone", lambda e: e.folder.index(_segment(e, ALONE).name).unlink(), {}, ["index_missing"]),
@@ -137,6 +154,7 @@ KINDS = [
     DamageKind("a version's link is gone", lambda e: (e.folder.documentation / "+copy" / "1.0").unlink(), {}, ["tree_missing"]),
     DamageKind("a generation is gone", lambda e: shutil.rmtree(_tree_file(e, COPY).parent), {}, ["tree_missing"]),
     DamageKind("the tree shows an old revision", _relink_to_old, {}, ["tree_stale"]),
+    DamageKind("the whole tree is gone", lambda e: shutil.rmtree(e.folder.documentation), {}, ["tree_missing"] * 5),
     DamageKind(
         "the whole tree of a library is gone", lambda e: shutil.rmtree(e.folder.documentation / "+copy"), {}, ["tree_missing"]
     ),
