@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 LOCK := requirements/dev.lock
 STAMP := $(VENV)/.made-from
 
+# Tests start hundreds of processes: each would compile all modules again, a fifth of its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test checks lint types contracts unit unit-services unit-users unit-bytes unit-rest unit-catalogue docs bench faults clean
 
