@@ -63,7 +63,8 @@ def take_backup(
     """
     with _pinged(ping_url):
         repository = repository_for(engine, place, datetime.now(UTC), anew=begin_anew)
-        return summary(Create(engine, repository, progress).run(full=full))
+        done = summary(Create(engine, repository, progress).run(full=full))
+    return {**done, "target": repository.target.url, "sealed": bool(repository.seal.recipients)}
 
 
 def _pinged(url: str | None) -> AbstractContextManager[None]:

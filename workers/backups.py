@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -18,6 +19,19 @@ def backup_place(settings: Settings) -> Place:
 
     url = settings.backup_target or str(settings.data_dir / "backups")
     return Place(url, settings.backup_key_file, _access(settings) if url.startswith("s3:") else None)
+
+
+def taken_elsewhere(settings: Settings, outcome: Mapping[str, Any]) -> str | None:
+    """Return in what a backup that a service took differs from what the settings here say; None: in nothing."""
+    place = backup_place(settings)
+    url = place.url.rstrip("/") if place.access else place.target().url  # an object store's client costs 0.3 s
+    if "target" not in outcome:  # a worker of an older release took it
+        return None
+    if outcome["target"] != url:
+        return f"it is in {outcome['target']}, and not in {url}"
+    if outcome["sealed"] != (settings.backup_key_file is not None):
+        return "it is sealed, and no key is set here" if outcome["sealed"] else "it is not sealed, though a key is set here"
+    return None
 
 
 def ping_url_of(settings: Settings) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.backups import backup_place, ping_url_of
+from workers.backups import backup_place, ping_url_of, taken_elsewhere
 from workers.cli.awaiting import queue_and_wait
 from workers.cli.backup_restore import Key, Target, Which, place_of
 from workers.cli.homes import BackupGroup
@@ -71,8 +71,8 @@ def create(
 
     JSON: an object with `job_id` (null when it was done here); with --wait also `id`, `kind` (full or incremental), `documents`,
     `new_bytes` (that it added at the target), `stored_bytes` (that it needs there, with what it shares), `new_segments`,
-    `removed_segments`, `as_of`, `seconds` and `passed_over` (newer backups that it could not build on, since nobody can use their
-    manifests: an array of objects with `id` and `problem`).
+    `removed_segments`, `as_of`, `seconds`, `target` (its URL), `sealed` and `passed_over` (newer backups that it could not build
+    on, since nobody can use their manifests: an array of objects with `id` and `problem`).
 
     Exit codes: 0 done or queued, 1 there is no new backup, 5 the time was over.
     """
@@ -91,6 +91,10 @@ def create(
     elif not quiet:
         said = f"{counted(outcome['documents'], 'document')}, {size(outcome['new_bytes'])} new, {outcome['seconds']:.1f} s"
         console().print(joined((outcome["id"], "bold green"), f"  {outcome['kind']}: {said}"), soft_wrap=True)
+        if outcome["job_id"] is not None and (other := taken_elsewhere(settings, outcome)):
+            stderr().print(
+                told(f"{other}: the service goes by what was set when it started. Start it again.", "yellow"), soft_wrap=True
+            )
     for one in outcome.get("passed_over", ()) if not as_json else ():
         stderr().print(told(f"passed over {one['id']}: {one['problem']}", "yellow"), soft_wrap=True)
 
