@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
+from models.backups import BackupRow
+from strongroom.errors import BackupKeyError, StorageError
 from workers.alarm_view import AlarmFacts
 from workers.durations import span
 
+if TYPE_CHECKING:
+    from storage.backup.place import Place
+
 State = Literal["fine", "note", "trouble"]
+_SOON_S = 10.0
+"""How long a target may take that backups are to be looked for at: a page is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +28,32 @@ class Check:
     mend: str = ""
 
 
-def check_backups(facts: AlarmFacts) -> Check:
-    """Look whether the last good backup is young enough."""
+def check_backups(facts: AlarmFacts, place: Place, taken: BackupRow | None) -> Check:
+    """Look whether the last good backup, which is ``taken``, is young enough, and still where it was taken to."""
     last = facts.last_backup_at
     told = f"the last good one began {span(facts.now - last)} ago" if last else "there is none yet"
+    lost = None if taken is None else _lost(place, taken)
+    if lost is not None:
+        return Check("backups", "trouble", f"{told}, and is not to be had: {lost.message}", lost.hint)
     if facts.backup_late:
         return Check("backups", "trouble", told, "strongroom backup create --wait")
     return Check("backups", "fine" if last else "note", told)
+
+
+def _lost(place: Place, taken: BackupRow) -> StorageError | None:
+    """Return why a backup cannot be used any more; None also where nobody can tell: it is elsewhere, or sealed for another key."""
+    from storage.backup.manifest import read_manifest  # noqa: PLC0415 - who has no backup starts without
+
+    soon = place if place.access is None else replace(place, access=replace(place.access, tries=1, timeout_s=_SOON_S))
+    if soon.target().url != taken.target:
+        return None
+    try:
+        read_manifest(soon.open(), taken.backup_id)
+    except BackupKeyError:
+        return None
+    except StorageError as error:
+        return error
+    return None
 
 
 def check_drills(facts: AlarmFacts) -> Check:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from config.settings import Settings
 from models import consistency
+from models.backups import BackupRow, remembered_backups
 from models.census import active_jobs, ended_jobs
 from models.database import Database
 from models.migrate import check_revision
@@ -24,6 +25,7 @@ from storage.switch import refuse_without_catalogue
 from strongroom.errors import BrokerUnavailable, StorageError
 from strongroom.locks import locked_if_free
 from workers.alarm_view import AlarmFacts, view_alarms
+from workers.backups import backup_place
 from workers.broker import broker_url_of, masked, ping
 from workers.checkup import Check, check_alerts, check_backups, check_drills
 from workers.roster import looked_at
@@ -57,7 +59,7 @@ def examine(settings: Settings, database: Database, now: datetime) -> Iterator[C
         ("erasures", lambda: _erasures(settings.data_dir)),
         ("quotas", lambda: Check("quotas", *judge_quotas(settings, database))),
         ("coverage", lambda: _coverage(database, now, timedelta(days=settings.coverage_days))),
-        ("backups", lambda: check_backups(_alarms(settings, database, now))),
+        ("backups", lambda: check_backups(_alarms(settings, database, now), backup_place(settings), _last_backup(database))),
         ("drills", lambda: check_drills(_alarms(settings, database, now))),
         ("alerts", lambda: check_alerts(_alarms(settings, database, now))),
     ]
@@ -230,6 +232,11 @@ def _coverage(database: Database, now: datetime, period: timedelta) -> Check:
     if now - oldest > period * WARN:
         return Check("coverage", "trouble", f"{told}; {period.days} are promised", "strongroom schedule run integrity-sweep")
     return Check("coverage", "fine", told)
+
+
+def _last_backup(database: Database) -> BackupRow | None:
+    with database.read() as connection:
+        return next((one for one in remembered_backups(connection) if one.state == "done" and one.verdict != "damaged"), None)
 
 
 def _alarms(settings: Settings, database: Database, now: datetime) -> AlarmFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,23 @@ def test_damage_that_a_read_has_repaired_needs_nobody_any_more(engine: Engine, s
     assert {one["code"] for one in doctor(stored, 1)["findings"]} >= {"truncated"}
     assert run(stored, "get", "/c").exit_code == 0
     assert doctor(stored, 0)["findings"] == []
+
+
+def test_a_backup_that_is_not_where_it_was_taken_to_is_a_trouble(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(stored, "backup", "create", "--wait").exit_code == 0
+    assert check(doctor(stored, 0), "backups")["state"] == "fine"
+    (manifest,) = (stored / "backups" / "backups").iterdir()
+    whole = manifest.read_bytes()
+    manifest.write_bytes(whole[:-20])
+    assert "damaged" in check(doctor(stored, 1), "backups")["told"]
+    shutil.rmtree(stored / "backups")
+    seen = check(doctor(stored, 1), "backups")
+    assert "There are no backups" in seen["told"]
+    assert "disk mounted" in seen["mend"]
+    monkeypatch.setenv("STRONGROOM_BACKUP_TARGET", str(tmp_path / "elsewhere"))
+    assert check(doctor(stored, 0), "backups")["state"] == "fine", "the service may know another target than this shell"
 
 
 def test_an_erasure_that_was_cut_short_is_a_trouble_until_it_is_resumed(engine: Engine, stored: Path) -> None:
