@@ -118,11 +118,12 @@ class Remembered:
             return None
 
     def _is_there(self, index: Index, size_bytes: int | None) -> bool:
+        if size_bytes == index.size_bytes:
+            return True
         path = self.folder.relative(self.folder.segment(index.segment_sha256))
         if size_bytes is None:
             self.find("missing", path, "The segment is not there; its index is.")
             return False
-        if size_bytes != index.size_bytes:
-            code = "truncated" if size_bytes < index.size_bytes else "wrong_size"
-            self.find(code, path, f"The segment has {size_bytes} bytes, and should have {index.size_bytes}.")
+        code = "truncated" if size_bytes < index.size_bytes else "wrong_size"
+        self.find(code, path, f"The segment has {size_bytes} bytes, and should have {index.size_bytes}.")
         return True
