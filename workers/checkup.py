@@ -41,7 +41,7 @@ def check_backups(facts: AlarmFacts, place: Place, taken: BackupRow | None) -> C
 
 
 def _lost(place: Place, taken: BackupRow) -> StorageError | None:
-    """Return why a backup cannot be used any more; None also where nobody can tell: it is elsewhere, or sealed for another key."""
+    """Return why a backup cannot be used any more; None also where nobody can tell: elsewhere, or sealed for another key."""
     from storage.backup.manifest import read_manifest  # noqa: PLC0415 - who has no backup starts without
 
     soon = place if place.access is None else replace(place, access=replace(place.access, tries=1, timeout_s=_SOON_S))
