@@ -26,10 +26,13 @@ class VersionHistory:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What became of a library. ``trail`` holds what people and policies did, the newest first."""
+    """What became of a library. ``trail`` holds what people and policies did, the newest first.
+
+    Of a library that was erased whole, or of such a version, the trail is all that there is.
+    """
 
     library_id: str
-    latest: Held
+    latest: Held | None
     versions: tuple[VersionHistory, ...]
     trail: tuple[AuditRow, ...]
 
@@ -38,22 +41,20 @@ def read_history(database: Database, library_id: str, version: str | None = None
     """Return the history of a library, or of one of its versions; of the trail at most ``limit`` entries.
 
     Raises:
-        NotFound: there is no such library, or never was such a version.
+        NotFound: there never was such a library or version.
     """
     with database.read() as connection:
         library_id = real_name(connection, library_id)
         held = find_held(connection, library_id)
-        if held is None:
-            raise NotFound(f"{library_id} is not stored.")
-        name = held.version if version == LATEST else version
+        name = version if version != LATEST else held.version if held is not None else None
         revisions = list_revisions(connection, library_id, name)
-        if not revisions:
-            raise NotFound(f"{library_id} {name or ''}".strip() + " is not stored, and nothing is known of it.")
         pins = {one.version: one for one in list_pins(connection, library_id)}
         labels = list_labels(connection, library_id)
         trail = list_audit(connection, library_id, name, limit)
         for former in list_aliases(connection, library_id):  # what was done while it was called so
             trail += list_audit(connection, former.alias, name, limit)
+    if not revisions and not any(name in {None, one.version} for one in trail):
+        raise NotFound(f"{library_id} {name or ''}".strip() + " is not stored, and nothing is known of it.")
     by_version: dict[str, list[RevisionTold]] = defaultdict(list)
     for one in revisions:
         by_version[one.version].append(one)
@@ -61,7 +62,9 @@ def read_history(database: Database, library_id: str, version: str | None = None
     return History(library_id, held, versions, tuple(sorted(trail, key=lambda one: one.at, reverse=True)[:limit]))
 
 
-def _version(name: str, told: list[RevisionTold], held: Held, pin: PinRow | None, labels: list[LabelRow]) -> VersionHistory:
+def _version(
+    name: str, told: list[RevisionTold], held: Held | None, pin: PinRow | None, labels: list[LabelRow]
+) -> VersionHistory:
     mine = tuple(label for label in labels if label.version == name)
     newest_first = tuple(sorted(told, key=lambda one: -one.revision))
-    return VersionHistory(name, name == held.version, pin, mine, newest_first)
+    return VersionHistory(name, held is not None and name == held.version, pin, mine, newest_first)

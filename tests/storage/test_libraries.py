@@ -112,6 +112,19 @@ def test_what_is_erased_is_planned_first_and_gone_afterwards(manager: SyncStorag
     assert manager.resume_erasures() == []
 
 
+def test_what_was_erased_is_still_told_when_nothing_of_the_library_is_left(manager: SyncStorageManager) -> None:
+    manager.erase(manager.plan_erasure(OLD, "1.0"), why=WHY, by="person:ada")
+    assert [one.action for one in manager.get_history(OLD, "1.0").trail] == ["erased"]
+    manager.erase(manager.plan_erasure(OLD), why=WHY, by="person:ada")
+    for version in (None, "1.0", "latest"):
+        told = manager.get_history(OLD, version)
+        assert (told.latest, told.versions) == (None, ())
+        assert {(one.action, one.why, one.by) for one in told.trail} == {("erased", WHY, "person:ada")}
+    for library_id, version in ((OLD, "7.0"), ("/never", None)):
+        with pytest.raises(NotFound):
+            manager.get_history(library_id, version)
+
+
 def test_an_erasure_needs_a_target_a_reason_and_a_plan_that_still_holds(manager: SyncStorageManager) -> None:
     for library_id, version, matching in ((None, None, None), (None, "1.0", "/a/*"), (OLD, None, "/a/*")):
         with pytest.raises(InvalidRequest, match="not named"):

@@ -45,7 +45,8 @@ def show_history(
 
 
 def _fields(found: History) -> dict[str, Any]:  # JSON, printed as it is
-    latest = {"version": found.latest.version, "by_hand": found.latest.by_hand, "since": _time(found.latest.at)}
+    held = found.latest
+    latest = None if held is None else {"version": held.version, "by_hand": held.by_hand, "since": _time(held.at)}
     return {
         "library_id": found.library_id,
         "latest": latest,
@@ -76,9 +77,14 @@ def _time(at: datetime | None) -> str | None:
 
 def _print(found: History) -> None:
     out = console()
-    held = f" by hand since {found.latest.at:%Y-%m-%d %H:%M}" if found.latest.by_hand else ""
-    out.print(joined(told(found.library_id, "bold"), "  latest is ", told(found.latest.version, "green"), held), soft_wrap=True)
-    out.print(_revisions(found.versions))
+    if found.latest is None:
+        out.print(joined(told(found.library_id, "bold"), "  is not stored"), soft_wrap=True)
+    else:
+        held = f" by hand since {found.latest.at:%Y-%m-%d %H:%M}" if found.latest.by_hand else ""
+        said = joined(told(found.library_id, "bold"), "  latest is ", told(found.latest.version, "green"), held)
+        out.print(said, soft_wrap=True)
+    if found.versions:
+        out.print(_revisions(found.versions))
     if found.trail:
         out.print(_trail(found))
 
