@@ -145,15 +145,19 @@ def _keep_the_rest(work: Filling, old: Path) -> bool:
 
 def _say_what_is_forgotten(work: Filling, switch: Switch) -> None:
     """Name what the old catalogue knew and the disk does not tell any more: the old one is kept, nothing is thrown away."""
-    before, after = Database(f"sqlite:///{switch.old}"), Database(f"sqlite:///{switch.new}")
+    # Opened as it was written: SQLite would sync it otherwise, and a sync that failed is told once, to whoever asks first.
+    after = Database(f"sqlite:///{switch.new}", unfinished=True)
     try:
         known = {(library, version, content) for library, version, _, content in rows.known_revisions(after)}
+    finally:
+        after.close()
+    before = Database(f"sqlite:///{switch.old}")
+    try:
         lost = [one for one in rows.known_revisions(before) if (one[0], one[1], one[3]) not in known]
     except StorageError:
         return
     finally:
         before.close()
-        after.close()
     for library, version, revision, _ in lost[:_TOLD]:
         message = f"{library} {version} (revision {revision}) was in the old catalogue, and the disk tells nothing of it."
         work.remembered.find("untold", f"{library} {version}", message)

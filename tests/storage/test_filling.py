@@ -12,8 +12,9 @@ from models.database import Database
 from models.migrate import upgrade
 from storage.engine import Engine
 from storage.rebuild import rebuild
-from strongroom.errors import StorageError
-from tests.storage.test_rebuild import NOW, filled, lose
+from strongroom.errors import IntegrityError, StorageError
+from tests.storage.test_rebuild import NOW, filled, lose, reopened
+from tests.support.archive import view
 from tests.support.crash import observed
 from tests.support.synced import syncs_seen
 
@@ -55,6 +56,37 @@ def test_a_new_catalogue_is_synced_behind_its_last_byte_and_before_it_takes_the_
         rebuild(engine.folder, engine.database.url, NOW)
     assert lost == [[]]
     assert not list(engine.folder.metadata.glob("*.new*"))
+
+
+def test_nobody_but_the_switch_syncs_a_new_catalogue_since_a_failure_is_told_once(engine: Engine) -> None:
+    """Who opens it as any other catalogue turns it to WAL, and SQLite syncs all of it for that."""
+    filled(engine)
+    engine.close()
+    modes: list[bytes] = []
+
+    def look(step: str) -> None:
+        if step == "catalogue: fsync":
+            modes.append((engine.folder.metadata / "catalogue.db.new").read_bytes()[18:20])
+
+    with observed(look):
+        rebuild(engine.folder, engine.database.url, NOW)
+    assert modes == [b"\1\1"], "not SQLite's numbers of a file without a log"
+
+
+def test_a_new_catalogue_that_cannot_be_read_does_not_take_the_place_of_one_that_can(engine: Engine) -> None:
+    before = view(filled(engine))
+    engine.close()
+    new = engine.folder.metadata / "catalogue.db.new"
+
+    def spoil(step: str) -> None:
+        if step == "rebuild: committed":
+            new.write_bytes(new.read_bytes()[:100] + bytes(new.stat().st_size - 100))
+
+    with observed(spoil), pytest.raises(IntegrityError):
+        rebuild(engine.folder, engine.database.url, NOW)
+    assert not list(engine.folder.metadata.glob("*.new*"))
+    with reopened(engine) as again:
+        assert view(again) == before
 
 
 def test_the_collector_is_at_work_again_afterwards_whatever_happened(engine: Engine) -> None:
