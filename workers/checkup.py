@@ -28,8 +28,11 @@ class Check:
     mend: str = ""
 
 
-def check_backups(facts: AlarmFacts, place: Place, taken: BackupRow | None) -> Check:
-    """Look whether the last good backup, which is ``taken``, is young enough, and still where it was taken to."""
+def check_backups(facts: AlarmFacts, place: Place, taken: BackupRow | None, *, named: bool) -> Check:
+    """Look whether the last good backup, which is ``taken``, is young enough, and still where it was taken to.
+
+    ``named``: whether somebody said where to. Else it lies in the data folder, which is said each time.
+    """
     last = facts.last_backup_at
     told = f"the last good one began {span(facts.now - last)} ago" if last else "there is none yet"
     lost = None if taken is None else _lost(place, taken)
@@ -37,7 +40,8 @@ def check_backups(facts: AlarmFacts, place: Place, taken: BackupRow | None) -> C
         return Check("backups", "trouble", f"{told}, and is not to be had: {lost.message}", lost.hint)
     if facts.backup_late:
         return Check("backups", "trouble", told, "strongroom backup create --wait")
-    return Check("backups", "fine" if last else "note", told)
+    where = "" if named or not last else ", in the data folder, and is lost with its disk: set STRONGROOM_BACKUP_TARGET"
+    return Check("backups", "fine" if last else "note", told + where)
 
 
 def _lost(place: Place, taken: BackupRow) -> StorageError | None:

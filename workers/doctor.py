@@ -59,7 +59,7 @@ def examine(settings: Settings, database: Database, now: datetime) -> Iterator[C
         ("erasures", lambda: _erasures(settings.data_dir)),
         ("quotas", lambda: Check("quotas", *judge_quotas(settings, database))),
         ("coverage", lambda: _coverage(database, now, timedelta(days=settings.coverage_days))),
-        ("backups", lambda: check_backups(_alarms(settings, database, now), backup_place(settings), _last_backup(database))),
+        ("backups", lambda: _backups(settings, database, now)),
         ("drills", lambda: check_drills(_alarms(settings, database, now))),
         ("alerts", lambda: check_alerts(_alarms(settings, database, now))),
     ]
@@ -232,6 +232,11 @@ def _coverage(database: Database, now: datetime, period: timedelta) -> Check:
     if now - oldest > period * WARN:
         return Check("coverage", "trouble", f"{told}; {period.days} are promised", "strongroom schedule run integrity-sweep")
     return Check("coverage", "fine", told)
+
+
+def _backups(settings: Settings, database: Database, now: datetime) -> Check:
+    facts, place = _alarms(settings, database, now), backup_place(settings)
+    return check_backups(facts, place, _last_backup(database), named=bool(settings.backup_target))
 
 
 def _last_backup(database: Database) -> BackupRow | None:

@@ -87,7 +87,8 @@ def test_a_backup_that_is_not_where_it_was_taken_to_is_a_trouble(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(stored, "backup", "create", "--wait").exit_code == 0
-    assert check(doctor(stored, 0), "backups")["state"] == "fine"
+    fine = check(doctor(stored, 0), "backups")
+    assert (fine["state"], "STRONGROOM_BACKUP_TARGET" in fine["told"]) == ("fine", True), "it lies on the disk of the data folder"
     (manifest,) = (stored / "backups" / "backups").iterdir()
     whole = manifest.read_bytes()
     manifest.write_bytes(whole[:-20])
