@@ -84,13 +84,20 @@ def write_out(root: Path) -> None:
 
 
 def fsync_below(root: Path, but: Path | None = None) -> None:
-    """Make each file and folder durable, but for one folder and what is in it."""
+    """Make each file and folder durable, but for one folder and what is in it. A file that refuses is removed.
+
+    Its bytes stay in memory as if they were on the disk: whoever comes next would find it whole, and could sync it.
+    """
     for path, folders, names in os.walk(root):
         folders[:] = [name for name in folders if but is None or os.path.join(path, name) != str(but)]
         for name in ("", *names):
             descriptor = os.open(os.path.join(path, name), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
+            except OSError:
+                if name:
+                    Path(path, name).unlink(missing_ok=True)
+                raise
             finally:
                 os.close(descriptor)
 

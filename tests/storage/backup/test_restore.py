@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 from threading import Event, current_thread, main_thread
+from unittest import mock
 
 import pytest
 
@@ -12,7 +16,7 @@ from storage.backup.repository import Repository
 from storage.backup.restore import Restore
 from storage.backup.stage import STAGE
 from storage.engine import Engine, Options
-from strongroom.errors import DataFolderError
+from strongroom.errors import DataFolderError, TransientIO
 from tests.support.backups import NOW, back_up, filled, told
 from tests.support.crash import crash_at, observed, steps_of
 from tests.support.synced import Synced, syncs_seen
@@ -83,6 +87,29 @@ def test_one_that_died_while_it_moved_things_up_goes_on_though_its_database_is_f
     assert not (scratch / "to" / "tmp" / "restored-to").exists()
     with Engine(scratch / "to", Options(database_url=elsewhere(scratch))).open() as there:
         assert told(there) == before
+
+
+@pytest.mark.usefixtures("before")
+def test_a_file_that_could_not_be_synced_is_written_anew_by_the_rerun(repository: Repository, scratch: Path) -> None:
+    """Linux tells of a failed write once, and keeps the bytes in memory as if they were on the disk: the next sync lies."""
+    lying: set[int] = set()
+    real = os.fsync
+
+    def sync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if not lying and stat.S_ISREG(status.st_mode) and current_thread() is not main_thread():
+            lying.add(status.st_ino)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    work = Restore(repository, find_manifest(repository, "latest"))
+    with mock.patch.object(os, "fsync", sync), pytest.raises(TransientIO):
+        work.run(scratch / "to", NOW)
+    assert lying
+    left = [path for path in (scratch / "to").rglob("*") if path.is_file()]
+    assert len(left) > 4
+    assert lying.isdisjoint(path.stat().st_ino for path in left)
+    work.run(scratch / "to", NOW)
 
 
 def test_what_is_written_behind_a_sync_counts_as_lost(scratch: Path) -> None:
