@@ -233,9 +233,9 @@ class Engine(Equipment):
     def _kept(self, library_id: str | None, receipt: VerifyReceipt) -> VerifyReceipt:
         from storage.findings import keep_verification  # noqa: PLC0415 - see storage/equipment.py
 
-        if library_id is None:
-            keep_verification(self.folder, self.database, receipt, datetime.now(UTC))
-        return receipt
+        if library_id is not None:
+            return receipt
+        return keep_verification(self.folder, self.database, receipt, datetime.now(UTC))
 
     def _subject(self, library_id: str | None, version: str | None) -> tuple[str | None, str | None]:
         if library_id is not None and version == LATEST:

@@ -40,10 +40,21 @@ def keep_findings(
     return new
 
 
-def keep_verification(folder: DataFolder, database: Database, receipt: VerifyReceipt, now: datetime) -> None:
-    """Record what a verification of everything found. Where that cannot be written, its receipt tells all the same."""
+def keep_verification(folder: DataFolder, database: Database, receipt: VerifyReceipt, now: datetime) -> VerifyReceipt:
+    """Record what a verification of everything found. Where that cannot be written, its receipt tells all the same.
+
+    Returns the receipt with what lies among the segments and belongs to none: recording that is the reconciliation's matter.
+
+    Raises:
+        TransientIO, PermissionRefused: nobody can look at the segments.
+    """
+    from storage.inventory import find_strays  # noqa: PLC0415 - commands that keep findings otherwise start without
+    from strongroom.contracts import Finding  # noqa: PLC0415 - the same
+
     with suppress(StorageError):
         keep_findings(folder, database, "verify", observed_by_verify(receipt), now)
+    strays = [Finding(code=one.code, path=one.path, message=one.message) for one in find_strays(folder, database, now)]
+    return receipt.model_copy(update={"findings": [*receipt.findings, *strays]})
 
 
 def observed_by_verify(receipt: VerifyReceipt) -> list[Observation]:

@@ -50,9 +50,7 @@ class Inventory:
 
     def look(self, progress: Callable[[int, int], None]) -> Iterator[Observation]:
         """Yield what is missing, too much, or not as the catalogue says."""
-        self._files = {self._folder.relative(one.path): one for one in self._walk()}
-        with self._database.read() as connection:
-            self._known = consistency.segments_known(connection)
+        self._gather()
         for number, (name, (size_bytes, condemned)) in enumerate(sorted(self._known.items()), 1):
             progress(number, len(self._known))
             segment = self._files.pop(self._folder.relative(self._folder.segment(name)), None)
@@ -62,6 +60,19 @@ class Inventory:
                 yield from self._index(name, index, readable=segment is not None and segment.regular)
         yield from self._rest()
         yield from self._untold()
+
+    def strays(self) -> list[Observation]:
+        """Return only what lies among the segments and is of none that the catalogue knows; see ``find_strays``."""
+        self._gather()
+        for name in self._known:
+            for path in (self._folder.segment(name), self._folder.index(name)):
+                self._files.pop(self._folder.relative(path), None)
+        return list(self._rest())
+
+    def _gather(self) -> None:
+        self._files = {self._folder.relative(one.path): one for one in self._walk()}
+        with self._database.read() as connection:
+            self._known = consistency.segments_known(connection)
 
     def _walk(self) -> Iterator[_File]:
         with durable.os_errors("cannot look at the segments"):
@@ -185,6 +196,17 @@ class Inventory:
                 if hash((library_id, version, at)) not in self._told:
                     subject = f"{library_id} {version} (revision {revision})"
                     yield Observation("untold", subject, "metadata", "Neither an index nor the journal tells of it.")
+
+
+def find_strays(folder: DataFolder, database: Database, now: datetime) -> list[Observation]:
+    """Return what lies among the segments and is of none that the catalogue knows, found twice: orphans, foreign files.
+
+    Raises:
+        TransientIO, PermissionRefused: the operating system refused.
+    """
+    first = Inventory(folder, database, now).strays()
+    second = set(Inventory(folder, database, now).strays()) if first else set()
+    return [one for one in first if one in second]
 
 
 def _key(one: VersionRecord) -> int:

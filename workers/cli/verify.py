@@ -25,8 +25,8 @@ from workers.cli.output import (
 from workers.cli.styled import in_bytes_a_second, joined, new_table, styled
 
 _AGAIN = "`strongroom verify --all --repair` looks for a good copy; else store these versions again from their source."
-_ABSENT = "tree_missing"
-"""The one finding that is no damage: the tree is derived and is built again; what was stored is whole."""
+_NO_DAMAGE = frozenset({"tree_missing", "orphan", "foreign", "segment_without_row"})
+"""Findings that are no damage: the tree is derived and built again, and what no row names is none of what is stored."""
 
 
 def register(app: typer.Typer) -> None:
@@ -48,12 +48,13 @@ def verify(
     With --repair what is damaged is taken from another copy, the tree, or a payload of the inbox that holds it, checked, put in
     place, and checked again. The damaged bytes are kept in quarantine/.
 
-    JSON: `checked` (versions), `read_bytes`, `damaged` (versions that are), `findings` (indexes, segments, copies in the tree),
-    and with --repair `repaired` (an array of `library_id`, `version`, `revision`, `code`, `from`) and `mended` (findings that
-    were seen to: `code`, `path`, `from`); `damaged` and `findings` are then what remains.
+    JSON: `checked` (versions), `read_bytes`, `damaged` (versions that are), `findings` (indexes, segments, copies in the tree,
+    orphans among the segments), and with --repair `repaired` (an array of `library_id`, `version`, `revision`, `code`, `from`)
+    and `mended` (findings that were seen to: `code`, `path`, `from`); `damaged` and `findings` are then what remains.
 
-    Exit codes: 0 nothing is damaged (any more), 1 a version is, or an index, a segment or a copy in the tree. Files that are only
-    missing from the tree are named and do not count: they are built again.
+    Exit codes: 0 nothing is damaged (any more), 1 a version is, or an index, a segment or a copy in the tree. Two kinds
+    of findings are named and do not count: files that are only missing from the tree, which are built again, and files among the
+    segments that the catalogue has not known for a day; `strongroom doctor` says what becomes of those.
     """
     with reported(as_json=as_json):
         if everything and library is not None:
@@ -66,7 +67,7 @@ def verify(
         print_json(_fields(receipt, repair=repair))
     elif not quiet or receipt.damaged or receipt.findings:
         _print_verification(receipt)
-    if receipt.damaged or any(finding.code != _ABSENT for finding in receipt.findings):
+    if receipt.damaged or any(finding.code not in _NO_DAMAGE for finding in receipt.findings):
         raise typer.Exit(FAILED)
 
 

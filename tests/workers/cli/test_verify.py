@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,23 @@ def test_people_are_told_what_was_repaired_and_what_remains(engine: Engine, stor
     assert answer.exit_code == 1
     assert "1 version damaged" in answer.stdout
     assert path.exists()
+
+
+def test_what_the_catalogue_does_not_know_is_named_and_is_no_damage(engine: Engine, stored: Path) -> None:
+    orphan = engine.folder.segment("ab" * 32)
+    orphan.write_bytes(b"a store crashed before its commit")
+    assert json.loads(run(stored, "verify", "--all", "--json").stdout)["findings"] == [], "it may be a store under way"
+    os.utime(orphan, (0, 0))
+    for words in (("verify", "--json"), ("verify", "--all", "--repair", "--json")):
+        answer = run(stored, *words)
+        told = json.loads(answer.stdout)
+        assert (answer.exit_code, told["damaged"], [one["code"] for one in told["findings"]]) == (0, [], ["orphan"])
+        assert told["findings"][0]["path"] == f"segments/ab/{orphan.name}"
+    assert json.loads(run(stored, "verify", "/a/b", "--json").stdout)["findings"] == []
+    (known,) = json.loads(run(stored, "doctor", "--json").stdout)["findings"]
+    assert known["code"] == "orphan"
+    orphan.unlink()
+    assert json.loads(run(stored, "doctor", "--json").stdout)["findings"] == []
 
 
 def test_all_and_a_library_are_two_requests(stored: Path) -> None:
