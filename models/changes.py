@@ -52,6 +52,16 @@ def last_change(connection: Connection) -> int:
     return connection.execute(select(func.max(_CHANGE.c.change_id))).scalar() or 0
 
 
+def mark_of_change(connection: Connection, number: int) -> str | None:
+    """Return what tells a change from any other that may have its number; None when it is not known (any more).
+
+    Where a data folder or a database was put back to an older state, numbers are given out once more, to other changes.
+    """
+    query = select(_CHANGE.c.segment_sha256, _CHANGE.c.at).where(_CHANGE.c.change_id == number)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else f"{row.segment_sha256} {row.at.isoformat()}"
+
+
 def changes_behind(connection: Connection, number: int) -> Changes | None:
     """Return what changed behind a number of this epoch; None when that is not known any more: then all must be compared."""
     first = connection.execute(select(func.min(_CHANGE.c.change_id)).where(_CHANGE.c.what != "anew")).scalar()

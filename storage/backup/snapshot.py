@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from models.backup_rows import dumps, in_parts_of, rows_of
 from models.backups import KnownSegment, Sums, count_everything, every_segment, hold_still, segments_named
-from models.changes import changes_behind, epoch, last_change
+from models.changes import changes_behind, epoch, last_change, mark_of_change
 from models.database import Database
 from storage.backup.manifest import Journal, Manifest, Untold
 from storage.backup.tail import Tail, journal_size, tail_sha256
@@ -31,7 +31,7 @@ from strongroom.errors import IntegrityError
 
 _ITEM_LINES = 20_000
 _LEVEL = 3
-JOURNAL, EPOCH = "journal", "epoch"
+JOURNAL, EPOCH, CHANGE = "journal", "epoch", "change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ def take_snapshot(
 ) -> Snapshot:
     """Look at everything that an incremental backup behind ``parent``, or a full one, takes; rows and journal go to ``spool``.
 
-    Rows and journal are taken as a whole behind a parent, too, when ``anew`` says so or another catalogue made it.
+    Rows and journal are taken as a whole behind a parent, too, when ``anew`` says so, or another catalogue made it, or this one
+    before it was put back to an older state; all segments are compared then.
 
     Raises:
         CatalogueBusy: another writer held the database for too long.
@@ -91,18 +92,21 @@ class _Taking:
         self._spool = spool
         self._snapshot = Snapshot(now, last_change(connection), count_everything(connection))
         self._snapshot.marks[EPOCH] = epoch(connection)
+        self._snapshot.marks[CHANGE] = mark_of_change(connection, self._snapshot.change)
+        self.is_foreign = parent is not None and not self._is_behind(parent)
 
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the parent was made from another catalogue."""
-        return self._parent is not None and self._parent.marks[EPOCH] != self._snapshot.marks[EPOCH]
+    def _is_behind(self, parent: Manifest) -> bool:
+        """Whether what the parent saw is this catalogue's own past: not another's, nor of a time before it was put back."""
+        mark = parent.marks.get(CHANGE)
+        same = parent.marks[EPOCH] == self._snapshot.marks[EPOCH]
+        return same and mark is not None and mark == mark_of_change(self._connection, parent.change)
 
     def run(self, journal_bytes: int, told: Manifest | None) -> Snapshot:
         self._find_segments()
         with durable.os_errors("cannot write what is backed up"):
             self._spool.write_bytes(b"")
         self._read_journal(journal_bytes, told)
-        self._dump_rows(told)
+        self._dump_rows(None if self._snapshot.journal_anew else told)  # another journal: rows may be of another past, too
         return self._snapshot
 
     def _find_segments(self) -> None:

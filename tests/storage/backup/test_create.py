@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,6 +147,34 @@ def test_an_index_that_was_made_again_is_in_the_next_backup_also_when_the_catalo
         assert (second.kind, second.new_segments) == ("incremental", 1)
         assert [one.version for one in again.versions("/b")] == []
         assert told_after(repository, to)["version"] == told(again)["version"]
+
+
+def test_a_folder_that_was_put_back_to_an_older_state_is_compared_though_its_numbers_come_again(
+    engine: Engine, repository: Repository, scratch: Path, to: Path
+) -> None:
+    """As by a snapshot of the machine: the target has a backup of a past that is no more, and all counts agree with it."""
+    root = engine.folder.root
+
+    def go_on(past: str, stores: int) -> Manifest:
+        with Engine(root).open() as one:
+            for number in range(stores):
+                one.store([document(f"/{past}-{number}", "1.0", body(n=number, past=past))])
+            pin(one.archive, "/a", "1.0", Actor(f"person:{past}"))
+            made = back_up(one, repository)
+            assert verify_backup(repository, made).problems == ()
+            assert told_after(repository, to) == told(one)
+            return made
+
+    engine.store([document("/a", "1.0", body(n=1))])
+    back_up(engine, repository)
+    engine.close()
+    shutil.copytree(root, scratch / "older")
+    go_on("lost", 2)
+    shutil.rmtree(root)
+    (scratch / "older").rename(root)
+    kept = go_on("kept", 3)
+    assert (kept.kind, kept.new_segments, kept.removed) == ("incremental", 3, 2)
+    assert (go_on("later", 1).new_segments) == 1
 
 
 def test_a_long_chain_is_written_anew_and_says_the_same(engine: Engine, repository: Repository, to: Path) -> None:
