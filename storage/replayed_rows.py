@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from datetime import datetime
@@ -55,7 +56,7 @@ class ReplayedRows:
 
     def _versions(self, library: Library, remembered: Remembered) -> Iterator[Row]:
         # What was just restored has no tree yet: looking for each version took a tenth of the time.
-        any_shown = (self._folder.documentation / encode_component(library.library_id)).is_dir()
+        any_shown = os.path.isdir(self._folder.documentation / encode_component(library.library_id))  # noqa: PTH112 - that raises EIO
         for revision, current in library.revisions():
             if revision.removed is not None:
                 continue

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from sqlalchemy import text
@@ -85,6 +89,25 @@ def test_a_new_catalogue_that_cannot_be_read_does_not_take_the_place_of_one_that
     with observed(spoil), pytest.raises(IntegrityError):
         rebuild(engine.folder, engine.database.url, NOW)
     assert not list(engine.folder.metadata.glob("*.new*"))
+    with reopened(engine) as again:
+        assert view(again) == before
+
+
+def test_a_tree_that_the_disk_does_not_tell_of_stops_no_rebuild(engine: Engine) -> None:
+    before = view(filled(engine))
+    engine.close()
+    asked: list[str] = []
+    real = os.stat
+
+    def stat(path: str | Path, *more: object, **options: Any) -> os.stat_result:
+        if str(path).startswith(f"{engine.folder.documentation}/"):
+            asked.append(str(path))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, *more, **options)
+
+    with mock.patch.object(os, "stat", stat):
+        rebuild(engine.folder, engine.database.url, NOW)
+    assert asked
     with reopened(engine) as again:
         assert view(again) == before
 
