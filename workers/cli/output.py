@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.settings import Settings, read_settings
-from strongroom.errors import BrokerUnavailable, StorageError, WaitTimeout
+from strongroom.errors import BrokerUnavailable, StorageError, Transient, WaitTimeout
 from workers.cli.styled import in_numbers, joined, styled
 from workers.garbage import held
 
@@ -37,6 +37,7 @@ _ENDLESS = 1_000_000
 TIMED_OUT = 5
 """Exit code: the time was over before what was waited for had happened."""
 
+_NOT_BY_ITSELF = "Give the same command again. If that says the same, the disk or the database wants a look."
 _CODES = {BrokerUnavailable.code: NOT_RUNNING, WaitTimeout.code: TIMED_OUT}
 
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The data folder; else STRONGROOM_DATA_DIR, else ./data.")]
@@ -119,6 +120,8 @@ def reported(*, as_json: bool = False) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
+        if error.hint == Transient.default_hint:  # a job is; what a command does itself, nobody tries again
+            error.hint = _NOT_BY_ITSELF
         print_error(error, as_json=as_json)
         raise typer.Exit(_CODES.get(error.code, FAILED)) from None
     except BrokenPipeError:

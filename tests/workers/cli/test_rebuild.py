@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -44,3 +47,14 @@ def test_what_nobody_can_name_is_a_failure_and_the_catalogue_is_new_all_the_same
     told = json.loads(answer.stdout)
     assert (told["versions"], told["segments"], [one["code"] for one in told["findings"]]) == (0, 1, ["index_missing"])
     assert "which versions 2 of them are" in told["findings"][0]["message"]
+
+
+def test_a_disk_that_refuses_a_command_is_not_said_to_be_asked_again(stored: Path) -> None:
+    """Jobs are tried again; nobody tries this."""
+    with mock.patch.object(os, "fsync", side_effect=OSError(errno.EIO, "Input/output error")) as refused:
+        answer = run(stored, "--json")
+    assert refused.called
+    assert answer.exit_code == 1
+    error = json.loads(answer.stdout)["error"]
+    assert (error["code"], "same command again" in error["hint"]) == ("io_error", True)
+    assert run(stored).exit_code == 0
