@@ -78,6 +78,8 @@ def import_file(
         QuotaExceeded: a quota has no room for all of it; nothing was imported.
         DiskFull, Transient: nothing was imported.
     """
+    if not path.is_file():
+        raise InvalidRequest(f"{path} is not there, or is no file.", "Name a file that `strongroom export` wrote.")
     with durable.os_errors(f"cannot read {path}"), opened(path) as file:
         manifest, members = _members(file)
         library_id = engine.real_name(check_identifier(name or manifest.library_id, "library id"))

@@ -29,6 +29,8 @@ from workers.cli.output import (
 from workers.cli.who import actor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from storage.cleanup import Plan
     from storage.engine import Engine
     from storage.policies import Policies
@@ -93,7 +95,8 @@ def plan_cleanup(
 
             refuse_other(plan, plan_id)
         if not apply:
-            print_json(_fields(plan) | {"applied": False}) if as_json else print_plan(plan, applied=False)
+            made_by = _words(library, policy, data)
+            print_json(_fields(plan) | {"applied": False}) if as_json else print_plan(plan, applied=False, made_by=made_by)
             return
         if not (yes or as_json) and plan.going and is_asked():
             print_plan(plan, applied=False)
@@ -211,6 +214,10 @@ def _apply(engine: Engine, plan: Plan, grace_hours: int, *, as_json: bool) -> No
     print_plan(plan, applied=True)
     if done.revisions:
         console().print(f"strongroom cleanup undo {plan.plan_id} brings them back until {until:%d %b %H:%M} UTC", soft_wrap=True)
+
+
+def _words(library: str | None, policy: str | None, data: Path | None) -> list[str]:
+    return [*([library] if library else []), *(["--policy", policy] if policy else []), *(["--data", str(data)] if data else [])]
 
 
 def _fields(plan: Plan) -> dict[str, Any]:  # JSON, printed as it is

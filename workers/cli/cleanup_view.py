@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,11 @@ _SHOWN = 200
 """Lines of a plan that people are shown; --json has all."""
 
 
-def print_plan(plan: Plan, *, applied: bool) -> None:
-    """Show what goes and why, then how much stays. What stays is listed where it fits beside."""
+def print_plan(plan: Plan, *, applied: bool, made_by: Sequence[str] = ()) -> None:
+    """Show what goes and why, then how much stays. What stays is listed where it fits beside.
+
+    ``made_by`` are the words that it was asked for with: without them it would be another plan that is carried out.
+    """
     verdicts = list(plan.verdicts())
     going = [one for one in verdicts if not one.keep]
     older = [one for one in verdicts if one.keep and one.revisions]
@@ -41,7 +45,8 @@ def print_plan(plan: Plan, *, applied: bool) -> None:
     sums = f"{counted(len(going), 'version')} {verb} ({counted(plan.going, 'revision')}), {staying:,} kept"
     out.print(joined(sums, "; frees ", (size(plan.freed_bytes), "bold"), " when the grace period is over"))
     if plan.going and not applied:
-        out.print(styled(f"carry it out: strongroom cleanup --apply --plan {plan.plan_id}", "dim"), soft_wrap=True)
+        command = shlex.join(["strongroom", "cleanup", *made_by, "--apply", "--plan", plan.plan_id])
+        out.print(joined(("carry it out: ", "dim"), told(command, "dim")), soft_wrap=True)
 
 
 def print_days(calendar: Sequence[Day]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def test_the_plan_names_each_version_its_fate_and_the_reason(data: Path, filled:
     assert len(_versions(filled)) == 8, "showing changes nothing"
     shown = run(data).stdout
     assert "no rule keeps it" in shown
-    assert f"strongroom cleanup --apply --plan {plan['plan_id']}" in shown
+    assert shown.endswith(f" --apply --plan {plan['plan_id']}\n")
 
 
 def test_one_library_alone_has_a_plan(data: Path, filled: Engine) -> None:
@@ -140,6 +141,14 @@ def test_a_policy_may_be_given_for_once(data: Path, filled: Engine) -> None:
     plan = told(data, "--policy", '{"/a/*": {"keep_last": 1}}')
     assert len(plan["remove"]) == 3
     assert {one["reason"] for one in plan["keep"] if one["library_id"] == "/c/d"} == {"no policy is meant for it"}
+
+
+def test_the_command_that_a_plan_names_carries_out_that_plan(data: Path, filled: Engine) -> None:
+    shown = run(data, "/a/b", "--policy", '{"*": {"keep_last": 1}}', environ={})
+    words = shlex.split(shown.stdout.splitlines()[-1].partition("strongroom cleanup ")[2])
+    assert run(data, *words, environ={}).exit_code == 0
+    assert [one for one in _versions(filled) if one[0] == "/a/b"] == [("/a/b", "1.3")]
+    assert len(_versions(filled)) == 5
 
 
 def test_older_revisions_are_listed_by_themselves(data: Path, engine: Engine) -> None:
