@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 from sqlmodel import SQLModel
 
+from models.alarms import AHEAD
 from models.backup_tables import Drill
 from models.tables import Library, Segment, StoredObject, Version, table_of
 from models.upkeep_tables import Alias, Label, Pin, RemovedVersion
@@ -55,9 +56,11 @@ def add_drill(connection: Connection, row: DrillRow) -> None:
     connection.execute(insert(_DRILL), {name: getattr(row, name) for name in DrillRow.__slots__})
 
 
-def last_drills(connection: Connection, limit: int = 1) -> list[DrillRow]:
-    """Return the last drills, the newest first."""
+def last_drills(connection: Connection, limit: int = 1, now: datetime | None = None) -> list[DrillRow]:
+    """Return the last drills, the newest first; with ``now`` none of a time to come, as ``alarms.last_good_backup``."""
     query = select(*(_DRILL.c[name] for name in DrillRow.__slots__)).order_by(_DRILL.c.at.desc()).limit(limit)
+    if now is not None:
+        query = query.where(_DRILL.c.at <= now + AHEAD)
     return [DrillRow(*row) for row in connection.execute(query)]
 
 

@@ -101,8 +101,8 @@ class Watchman:
 
     def _look(self, database: Database, state: AlarmState, now: datetime) -> AlarmState:
         with database.read() as connection:
-            last, lasting = last_good_backup(connection), open_findings(connection)
-            drills = last_drills(connection)
+            last, lasting = last_good_backup(connection, now), open_findings(connection)
+            drills = last_drills(connection, now=now)
         if is_test_due(state, self._alerts, now):
             state = try_alerts(self._alerts, state, last, lasting, now)
         observed = observe(state, last, self._settings.backup_max_age_hours, self._alerts, now)

@@ -55,8 +55,8 @@ def view_alarms(connection: Connection, settings: Settings, now: datetime) -> Al
     """Return how it stands."""
     urls = alerts_of(settings).urls
     state = load_alarms(settings.data_dir)
-    last = last_good_backup(connection)
+    last = last_good_backup(connection, now)
     late = is_late(last, state.watching_since, settings.backup_max_age_hours, now)
-    drill = next(iter(last_drills(connection)), None)
+    drill = next(iter(last_drills(connection, now=now)), None)
     verdict = standing(drill, settings.drill_max_age_days, now)
     return AlarmFacts(now, last, late, len(urls), state.of(urls), drill, verdict)

@@ -20,6 +20,7 @@ from sqlalchemy import update
 from config.settings import Settings
 from models.backups import BackupRow, begin_backup, note_verdict
 from models.database import Database
+from models.drills import DrillRow, add_drill
 from models.findings import Observation, open_findings
 from models.tables import Segment, table_of
 from storage.engine import Engine
@@ -92,6 +93,19 @@ def find(data: Path, *codes: str, at: datetime = NOW) -> None:
 
 def titles(receiver: Receiver) -> list[str]:
     return [body["title"].partition(": ")[2] for body in receiver.bodies]
+
+
+def test_what_was_written_while_the_clock_was_years_ahead_silences_no_alarm(data: Path, make: Callable[..., Watchman]) -> None:
+    watchman = make()
+    watchman.look(NOW)
+    backup(data, "ahead", NOW + 10_000 * HOUR)
+    database = Database(f"sqlite:///{data / 'metadata' / 'catalogue.db'}")
+    with database.write() as connection:
+        add_drill(connection, DrillRow("ahead", "ahead", NOW + 10_000 * HOUR, "fresh", 1.0, 1.0, 1, {}))
+        add_drill(connection, DrillRow("red", "x", NOW, "failed", 1.0, 1.0, 1, {"problems": ["a pack is missing"]}))
+    database.close()
+    watchman.look(NOW + 27 * HOUR)
+    assert sorted(lasting(data)) == ["backup_late", "drill_failed"]
 
 
 def test_a_backup_that_does_not_happen_is_an_alarm_until_one_does(data: Path, make: Callable[..., Watchman]) -> None:
