@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from models.catalogue import list_versions
 from models.names import real_name
@@ -12,8 +13,7 @@ from storage.diff.compare import Diff, diff
 from storage.engine import Engine
 from storage.parsing import parse_document
 from storage.paths import LATEST
-from storage.read import read_content
-from strongroom.errors import IntegrityError, LimitExceeded, NotFound
+from strongroom.errors import LimitExceeded, NotFound
 
 MAX_BYTES = 256 << 20
 """The largest document that is compared: a document takes about three times its size of memory then."""
@@ -35,7 +35,7 @@ def compare(engine: Engine, library_id: str, before: str, after: str) -> Compari
 
     Raises:
         NotFound: one of them is not stored.
-        IntegrityError: the bytes of one are damaged.
+        IntegrityError: the bytes of one are damaged, and no good copy was found.
         LimitExceeded: one is larger than 256 MiB, or has more than 200,000 sections.
     """
     old, new = (find_revision(engine, library_id, name) for name in (before, after))
@@ -73,10 +73,4 @@ def find_revision(engine: Engine, library_id: str, name: str) -> StoredVersion:
 
 
 def _read(engine: Engine, one: StoredVersion, name: str) -> bytes:
-    try:
-        return read_content(engine.folder, one.place)
-    except IntegrityError:  # its bytes may lie elsewhere by now
-        again = find_revision(engine, one.library_id, name)
-        if again.place == one.place:
-            raise
-        return read_content(engine.folder, again.place)
+    return engine.reader.read(one, partial(find_revision, engine, one.library_id, name))

@@ -185,7 +185,7 @@ class Engine(Equipment):
             NotFound: it is not stored.
             IntegrityError: what is on disk is not what was stored, and no good copy of it was found.
         """
-        return self._reader.read(self._wanted(library_id, version), partial(self.find, library_id, version))
+        return self.reader.read(self._wanted(library_id, version), partial(self.find, library_id, version))
 
     def stream(self, library_id: str, version: str | None = None) -> Iterator[bytes]:
         """Yield a document's plain bytes, verified, in constant memory.
@@ -193,7 +193,7 @@ class Engine(Equipment):
         Raises:
             NotFound, IntegrityError: as ``read``; a damaged block ends the stream before anything of it is yielded.
         """
-        return self._reader.stream(self._wanted(library_id, version), partial(self.find, library_id, version))
+        return self.reader.stream(self._wanted(library_id, version), partial(self.find, library_id, version))
 
     def _wanted(self, library_id: str, version: str | None) -> StoredVersion:
         """Return what is to be read, and count the read: in memory, whoever has a heartbeat writes the counts."""

@@ -92,7 +92,8 @@ class Equipment:
         return Allowance(self.options.quotas)
 
     @_part
-    def _reader(self) -> Reader:
+    def reader(self) -> Reader:
+        """What reads what was found."""
         from storage.reading import Reader  # noqa: PLC0415 - see above
 
         return Reader(self.folder, self.database, lambda: self.repair, self.options.mend_reads)

@@ -50,6 +50,15 @@ def test_what_is_not_stored_is_told(stored: Engine, name: str) -> None:
         compare(stored, LIBRARY, "1.0", name)
 
 
+def test_damage_that_has_a_good_source_is_mended_and_compared(stored: Engine) -> None:
+    stored.tree.catch_up()
+    segment = stored.folder.segment(stored.find(LIBRARY, "2.0").place.segment_sha256)
+    whole = segment.read_bytes()
+    segment.unlink()  # the tree's name for it stays
+    assert not compare(stored, LIBRARY, "1.0@1", "2.0").diff.empty
+    assert segment.read_bytes() == whole
+
+
 def test_damaged_bytes_are_not_compared(stored: Engine) -> None:
     segment = stored.folder.segment(stored.find(LIBRARY, "1.0").place.segment_sha256)
     segment.write_bytes(b"\0" + segment.read_bytes()[1:])

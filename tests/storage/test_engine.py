@@ -65,7 +65,7 @@ def test_a_document_that_was_moved_between_two_looks_is_read_from_its_new_place(
         engine.folder.segment(before.place.segment_sha256).unlink()
         engine.store([document("/a/b", "1.0", body(n=1))])
         assert engine.find("/a/b").place != before.place
-        assert b"".join(engine._reader.stream(before, partial(engine.find, "/a/b"))) == body(n=1)
+        assert b"".join(engine.reader.stream(before, partial(engine.find, "/a/b"))) == body(n=1)
         with pytest.raises(IntegrityError):
             engine.read("/a/c")
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 Library = Annotated[str, typer.Argument(metavar="LIBRARY", help="The library's id, such as /owner/name.")]
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version; default: the latest.")]
 Wanted = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version or a label; default: the latest.")]
+WantedRevision = Annotated[
+    str | None, typer.Argument(metavar="[VERSION]", help="A version, a label, or VERSION@REVISION; default: the latest.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 def get(
     library: Library,
-    version: Wanted = None,
+    version: WantedRevision = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file; without it, or with -, to standard output.")
     ] = None,
@@ -55,6 +59,8 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Write a document's plain bytes, exactly as they came in. Every byte is verified before it is written.
+
+    `2.0@1` is revision 1 of version 2.0, as `strongroom history` lists them: it can be had without going back to it.
 
     JSON, which needs -o FILE: an object with `library_id`, `version`, `content_sha256`, `size_bytes` and `file`.
 
@@ -64,8 +70,9 @@ def get(
     if as_json and target is None:
         raise typer.BadParameter("--json needs -o FILE: standard output cannot hold the document and what is told of it.")
     with reported(as_json=as_json), engine_on(data) as engine:
-        found = engine.find(library, version)
-        written = _Counted(engine.stream(found.library_id, found.version))
+        found = _find(engine, library, version)
+        older = None if found.current else engine.reader.stream(found, partial(_find, engine, library, version))
+        written = _Counted(older or engine.stream(found.library_id, found.version))
         if target is None:
             for piece in written:
                 sys.stdout.buffer.write(piece)
@@ -76,6 +83,15 @@ def get(
         if as_json:
             names = {"library_id": found.library_id, "version": found.version}
             print_json({**names, "content_sha256": written.sha256, "size_bytes": written.size_bytes, "file": str(target)})
+
+
+def _find(engine: Engine, library: str, version: str | None) -> StoredVersion:
+    """Return a version, or a revision of one as in ``2.0@1``."""
+    if version is None or "@" not in version:
+        return engine.find(library, version)
+    from storage.comparing import find_revision  # noqa: PLC0415 - others need not pay for it
+
+    return find_revision(engine, library, version)
 
 
 class _Counted:

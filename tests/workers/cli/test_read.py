@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from storage.engine import Engine
 from storage.intake import incoming
+from tests.support.archive import body, document
 from workers.cli import app
 
 DOCUMENT = b' {"library_id": "/a/b",\r\n "version_id" : "1.0", "n": 1.50e1}\n\n'
@@ -134,3 +135,15 @@ def test_a_lost_catalogue_is_to_be_rebuilt_and_readers_say_so(stored: Path, word
     answer = run(stored, *words)
     assert answer.exit_code == 1
     assert "strongroom rebuild" in answer.stderr
+
+
+def test_get_writes_an_older_revision_without_going_back_to_it(engine: Engine, data: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        engine.store([document("/a/b", "1.0", body(n=number))])
+    engine.store([document("/a/b", "odd@1", body(n=9))])
+    for name, number in (("1.0@1", 0), ("1.0@2", 1), ("1.0@3", 2), ("odd@1", 9), ("latest@1", 9)):
+        assert run(data, "get", "/a/b", name, "-o", str(tmp_path / "out")).exit_code == 0
+        assert (tmp_path / "out").read_bytes() == body(n=number), name
+    answer = run(data, "get", "/a/b", "1.0@4")
+    assert (answer.exit_code, "no revision 4" in answer.stderr) == (1, True)
+    assert engine.read("/a/b", "1.0") == body(n=2)
