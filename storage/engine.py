@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +26,7 @@ from storage.progress import Progress, silent
 from storage.quotas import Quotas
 from storage.switch import refuse_without_catalogue
 from storage.watermarks import Watermarks
-from strongroom.errors import NotFound
+from strongroom.errors import IntegrityError, NotFound, StorageError
 
 if TYPE_CHECKING:
     from storage.intake import Incoming
@@ -136,10 +137,16 @@ class Engine(Equipment):
             self.tree.show(versions)
 
     def rollback(self, library_id: str, version: str, actor: Actor, to: int | None = None) -> Rollback:
-        """Go back to an older state, and show it in the tree; see ``storage.rollback.rollback``."""
+        """Go back to an older state, mended if need be, and show it in the tree; see ``storage.rollback.rollback``."""
         from storage.rollback import rollback  # noqa: PLC0415 - see storage/equipment.py
 
-        done = rollback(self.archive, library_id, version, actor, to, self.allowance)
+        try:
+            done = rollback(self.archive, library_id, version, actor, to, self.allowance)
+        except IntegrityError:
+            if self.options.mend_reads:
+                with suppress(StorageError):  # then what is damaged is what there is to say
+                    self.repair.verify((self.real_name(library_id), version))
+            done = rollback(self.archive, library_id, version, actor, to, self.allowance)
         self._show({tree_path(done.library_id, done.version)})
         return done
 

@@ -18,7 +18,7 @@ from storage.events import LatestHeld, RolledBack
 from storage.index import VersionRecord
 from storage.ordering import order_of
 from storage.paths import LATEST
-from storage.read import is_whole
+from storage.read import stream_content
 from storage.recorded import find_record
 from storage.trail import Actor, Archive, behind, record_events
 from storage.versions import Changed
@@ -114,8 +114,11 @@ def rollback(
 
 
 def _check(archive: Archive, plan: _Plan) -> None:
-    if not is_whole(archive.folder, plan.target.place):
-        raise IntegrityError(f"{_told(plan.target)} is damaged: nothing was changed.", None, {"damage": "damaged"})
+    try:
+        for _ in stream_content(archive.folder, plan.target.place):
+            pass  # what it refers to may be damaged as well
+    except IntegrityError as error:
+        raise IntegrityError(f"{_told(plan.target)} is damaged: nothing was changed.", None, error.context) from error
 
 
 def _carry_out(archive: Archive, connection: Connection, plan: _Plan, record: VersionRecord | None, actor: Actor) -> Rollback:

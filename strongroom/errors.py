@@ -103,7 +103,10 @@ class IntegrityError(StorageError):
 
     code = "integrity_error"
     category = "filesystem"
-    default_hint = "The damaged bytes were not served. Store the document again from its source; the disk wants a look."
+    default_hint = (
+        "The damaged bytes were not served. `strongroom verify --all --repair` looks for a good copy; "
+        "else store the document again from its source. The disk wants a look."
+    )
 
 
 class BackupError(StorageError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
@@ -12,12 +13,14 @@ from threading import Event, Thread
 import pytest
 
 from models.curation import list_audit
+from storage.compress import Compress
 from storage.engine import Engine, Options
 from storage.events import LatestHeld, RolledBack, read_events
 from storage.index import VersionRecord
 from storage.rollback import Rollback, rollback
 from storage.trail import Actor, Archive
 from strongroom.errors import IntegrityError, InvalidRequest, NotFound, StorageError
+from tests.support.alike import store_versions
 from tests.support.archive import body, check_promises, document, revisions, shown, unfinished, view
 from tests.support.crash import crash_at, steps_of
 from tests.support.faults import faults
@@ -169,6 +172,27 @@ def test_what_cannot_be_gone_back_to_is_told_and_nothing_is_written(
     with pytest.raises(NotFound):
         engine.rollback("/no/such", "1.0", ADA)
     assert not engine.folder.journal.exists()
+
+
+def test_what_is_gone_back_to_is_mended_first_where_a_good_copy_is(two: Engine) -> None:
+    two.tree.catch_up()
+    segment = two.folder.segment(two.find(LIBRARY, "1.0").place.segment_sha256)
+    segment.unlink()  # the tree's name for it stays
+    two.rollback(LIBRARY, "1.0", ADA)
+    assert content(two) == 1
+    check_promises(two)
+
+
+def test_nobody_goes_back_to_what_refers_to_damaged_bytes(open_engine: Callable[..., Engine]) -> None:
+    engine = open_engine(tree="none")
+    store_versions(engine, LIBRARY, 3)
+    Compress(engine.folder, engine.database, engine.tree, "none", "gzip").run(datetime.now(UTC), None, lambda _done, _total: None)
+    assert engine.find(LIBRARY, "1.0").place.reference_sha256 is not None
+    engine.folder.segment(engine.find(LIBRARY).place.segment_sha256).unlink()
+    shutil.rmtree(engine.folder.trash)
+    with pytest.raises(IntegrityError, match="nothing was changed"):
+        engine.rollback(LIBRARY, "1.0", ADA)
+    assert engine.find(LIBRARY).version == "3.0"
 
 
 def test_nobody_goes_back_to_damaged_bytes(two: Engine) -> None:
