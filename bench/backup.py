@@ -22,9 +22,10 @@ from pathlib import Path
 
 from bench.engine import store_in_batches
 from bench.rows import Row, seconds
+from storage.backup.choice import find_manifest
 from storage.backup.create import Create
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import Manifest, find_manifest
+from storage.backup.manifest import Manifest
 from storage.backup.repository import Repository, make_repository
 from storage.backup.restore import Restore
 from storage.backup.seal import Unsealed

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.database import Database
 from storage.backup.beginning import repository_for
+from storage.backup.choice import LATEST, find_manifest
 from storage.backup.create import Create, as_row
-from storage.backup.manifest import LATEST, Manifest, find_manifest
+from storage.backup.manifest import Manifest
 from storage.backup.place import Place
 from storage.backup.unusable import passed_over
 from storage.backup.verify import Verified, remember, verify_backup

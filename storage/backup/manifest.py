@@ -6,7 +6,6 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -18,7 +17,6 @@ _SUFFIX = ".json"
 _TIME = "%Y%m%dT%H%M%SZ"
 _DIGEST = "manifest_sha256"
 Kind = Literal["full", "incremental"]
-LATEST = "latest"
 
 Unusable = BackupDamaged | BackupError
 """What is wrong with a manifest that is there: damaged, cut short, unreadable, sealed for another key, of a later release."""
@@ -110,10 +108,16 @@ class Manifest:
 def new_backup_id(repository: Repository, now: datetime) -> str:
     """Return an id that sorts by time, behind those that there are: two may be made within a second, or a clock be put back."""
     for last in backup_ids(repository)[-1:]:
-        with suppress(ValueError):
-            made_at = datetime.strptime(last.partition("-")[0], _TIME).replace(tzinfo=UTC)
-            now = max(now, made_at + timedelta(seconds=1))
+        now = max(now, begun_at(last) + timedelta(seconds=1))
     return f"{now.astimezone(UTC):{_TIME}}-{secrets.token_hex(4)}"
+
+
+def begun_at(backup_id: str) -> datetime:
+    """Return the time that an id begins with; the beginning of all time for what somebody else has named."""
+    try:
+        return datetime.strptime(backup_id.partition("-")[0], _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def write_manifest(repository: Repository, manifest: Manifest) -> int:
@@ -194,24 +198,6 @@ def manifests(repository: Repository) -> Iterator[tuple[str, Manifest | Unusable
             if "backup_id" not in error.context:  # it is the target that is unfit, and not the manifest
                 raise
             yield backup_id, error
-
-
-def find_manifest(repository: Repository, backup_id: str) -> Manifest:
-    """Return a backup by its id, by ``latest``, or by the beginning of an id that is the only one.
-
-    Raises:
-        NotFound: there is none, or several begin like this.
-        BackupDamaged, BackupError: its manifest cannot be used.
-    """
-    if backup_id == LATEST:
-        ids = backup_ids(repository)[-1:]
-    else:
-        ids = [one for one in backup_ids(repository) if one.startswith(backup_id)]
-        ids = [backup_id] if backup_id in ids else ids
-    if len(ids) != 1:
-        said = "There is no backup" if not ids else f"{len(ids)} backups are called"
-        raise NotFound(f"{said} {backup_id!r} in {repository.target.url}.", "`strongroom backup list` shows them.")
-    return read_manifest(repository, ids[0])
 
 
 def _plain(value: object) -> str:

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import text
 
 from models.backups import remembered_backups
+from storage.backup.choice import find_manifest
 from storage.backup.drill import RunDrill
 from storage.backup.in_place import RestoreInPlace, undo_restore
-from storage.backup.manifest import backup_ids, find_manifest
+from storage.backup.manifest import backup_ids
 from storage.backup.part import RestorePart
 from storage.backup.place import Place
 from storage.backup.prune import Prune

@@ -11,9 +11,10 @@ from sqlalchemy import text
 
 from models.accesses import add_accesses
 from models.findings import Observation
+from storage.backup.choice import find_manifest
 from storage.backup.create import Create
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import Manifest, find_manifest
+from storage.backup.manifest import Manifest
 from storage.backup.repository import Repository, make_repository
 from storage.backup.restore import Restore, Restored
 from storage.backup.seal import Seal, Unsealed

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.backup.manifest import backup_ids, find_manifest, read_manifest
+from storage.backup.choice import find_manifest
+from storage.backup.manifest import backup_ids, read_manifest
 from storage.backup.place import Place
 from storage.backup.restore import Restore
 from storage.engine import Engine

@@ -143,7 +143,7 @@ def show(backup_id: Which, target: Target = None, key_file: Key = None, data: Da
     JSON: the fields of `backup list`, and `finished_at`, `schema`, `counts`, `packs` (how many), `removed_segments`, `excluded`
     and `passed_over` (an object: newer backups that it could not build on, and why).
     """
-    from storage.backup.manifest import find_manifest  # noqa: PLC0415 - see output.engine_on
+    from storage.backup.choice import find_manifest  # noqa: PLC0415 - see output.engine_on
 
     with reported(as_json=as_json):
         found = find_manifest(place_of(target, key_file, data).open(), backup_id)

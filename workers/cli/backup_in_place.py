@@ -48,8 +48,8 @@ def restore_in_place(
 
     Exit codes: 0 shown or done, 1 it cannot be done; nothing was changed.
     """
+    from storage.backup.choice import find_manifest  # noqa: PLC0415 - the same
     from storage.backup.in_place import RestoreInPlace  # noqa: PLC0415 - see output.engine_on
-    from storage.backup.manifest import find_manifest  # noqa: PLC0415 - the same
     from storage.backup.part import RestorePart  # noqa: PLC0415 - the same
 
     bar = progress_bar("reading", in_percent, shown=not (quiet or as_json))

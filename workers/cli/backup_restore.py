@@ -39,7 +39,13 @@ if TYPE_CHECKING:
     from storage.backup.restore import Restored
     from storage.backup.unpack import Progress
 
-Which = Annotated[str, typer.Argument(metavar="ID", help="A backup's id, the beginning of one, or latest.")]
+Which = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="A backup's id, the beginning of one, latest, or a moment: 2026-11-20T03:00 (UTC) is the newest until then.",
+    ),
+]
 Target = Annotated[str | None, typer.Option("--target", help="Where the backups are; else STRONGROOM_BACKUP_TARGET.")]
 Key = Annotated[Path | None, typer.Option("--key-file", help="The key file; else STRONGROOM_BACKUP_KEY_FILE.")]
 
@@ -106,7 +112,7 @@ def restore(
 
     Exit codes: 0 all of it is back, 1 it is not.
     """
-    from storage.backup.manifest import find_manifest  # noqa: PLC0415 - see output.engine_on
+    from storage.backup.choice import find_manifest  # noqa: PLC0415 - see output.engine_on
 
     with reported(as_json=as_json):
         run = _restoring(library, version, database_url)

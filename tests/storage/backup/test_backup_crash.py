@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from storage.backup.choice import find_manifest
 from storage.backup.create import Create
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import Manifest, find_manifest, manifests
+from storage.backup.manifest import Manifest, manifests
 from storage.backup.repository import PACKS, Repository
 from storage.backup.restore import Restore
 from storage.backup.stage import STAGE

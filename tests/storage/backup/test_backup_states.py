@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis.stateful import initialize, rule
 
-from storage.backup.manifest import find_manifest
+from storage.backup.choice import find_manifest
 from storage.backup.repository import Repository
 from storage.backup.restore import Restore
 from storage.compress import Compress

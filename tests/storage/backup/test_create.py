@@ -14,9 +14,10 @@ import pytest
 
 from models.backups import remembered_backups
 from storage.backup import waste
+from storage.backup.choice import find_manifest
 from storage.backup.create import Create
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import Manifest, backup_ids, find_manifest
+from storage.backup.manifest import Manifest, backup_ids
 from storage.backup.repository import PACKS, Repository
 from storage.backup.restore import ROW_BYTES, Restore
 from storage.backup.verify import verify_backup

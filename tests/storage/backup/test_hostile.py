@@ -9,8 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from storage.backup.choice import find_manifest
 from storage.backup.lists import add_item
-from storage.backup.manifest import Manifest, Part, find_manifest, new_backup_id, write_manifest
+from storage.backup.manifest import Manifest, Part, new_backup_id, write_manifest
 from storage.backup.packs import Pack, PackWriter
 from storage.backup.repository import Repository
 from storage.backup.restore import Restore

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from models.admission import used_bytes
+from storage.backup.choice import find_manifest
 from storage.backup.in_place import InPlace, RestoreInPlace, undo_restore
-from storage.backup.manifest import find_manifest
 from storage.backup.part import RestorePart
 from storage.backup.repository import Repository
 from storage.cleanup import plan_removal

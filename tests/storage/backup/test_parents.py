@@ -12,9 +12,10 @@ import pytest
 from models.backups import end_backup, remembered_backups
 from models.changes import note_anew
 from storage.backup import writing
+from storage.backup.choice import find_manifest
 from storage.backup.create import as_row
 from storage.backup.drill import RunDrill
-from storage.backup.manifest import Manifest, find_manifest, read_manifest
+from storage.backup.manifest import Manifest, read_manifest
 from storage.backup.place import Place
 from storage.backup.repository import MARK, Repository, pack_path
 from storage.backup.unusable import passed_over

@@ -14,8 +14,8 @@ import pytest
 from models.catalogue import list_versions
 from models.curation import list_pins
 from models.names import AliasRow, list_aliases
+from storage.backup.choice import find_manifest
 from storage.backup.lists import read_lists
-from storage.backup.manifest import find_manifest
 from storage.backup.part import RestorePart
 from storage.backup.repository import Repository, pack_path
 from storage.backup.restore import Restore, Restored

@@ -12,7 +12,7 @@ import pytest
 
 from models.curation import AuditRow
 from models.database import Database
-from storage.backup.manifest import find_manifest
+from storage.backup.choice import find_manifest
 from storage.backup.part import RestorePart
 from storage.backup.past import Past
 from storage.backup.repository import Repository

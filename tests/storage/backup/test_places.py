@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from storage.backup.choice import find_manifest
 from storage.backup.drill import RunDrill
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import backup_ids, find_manifest, manifests, read_manifest
+from storage.backup.manifest import backup_ids, manifests, read_manifest
 from storage.backup.part import RestorePart
 from storage.backup.place import Place
 from storage.backup.prune import Prune

@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from storage.backup.manifest import find_manifest
+from storage.backup.choice import find_manifest
 from storage.backup.repository import Repository
 from storage.backup.restore import Restore
 from storage.backup.stage import STAGE

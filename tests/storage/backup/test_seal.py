@@ -14,7 +14,8 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from storage.backup.manifest import backup_ids, find_manifest
+from storage.backup.choice import find_manifest
+from storage.backup.manifest import backup_ids
 from storage.backup.packs import Pack
 from storage.backup.pump import Sink, Source, pumped
 from storage.backup.repository import pack_path

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from models.findings import OpenFinding, open_findings
+from storage.backup.choice import find_manifest
 from storage.backup.drill import RunDrill
-from storage.backup.manifest import Manifest, backup_ids, find_manifest, manifests, read_manifest
+from storage.backup.manifest import Manifest, backup_ids, manifests, read_manifest
 from storage.backup.place import Place
 from storage.backup.prune import Prune
 from storage.backup.repository import MARK, Repository
