@@ -65,7 +65,7 @@ def _advice(folder: DataFolder, library_id: str, contents: Sequence[Stored], kep
     total = sum(one.place.length for one in contents)
     saves, cpu_s, sampled = 0.0, 0.0, 0
     for group in ([one for one in contents if one.kept], [one for one in contents if not one.kept]):
-        waiting = [one for one in group if one.place.effort != (SHOWN if one.kept else BEST)]
+        waiting = [one for one in group if _waits(one, kept)]
         if not waiting:
             continue
         one = waiting[len(waiting) // 2]
@@ -79,6 +79,11 @@ def _advice(folder: DataFolder, library_id: str, contents: Sequence[Stored], kep
         cpu_s += (time.process_time() - begun) * plain / min(one.place.size_bytes, SAMPLE_BYTES)
         saves += sum(max(0.0, other.place.length - ratio * other.place.size_bytes) for other in waiting)
     return Advice(library_id, total, int(saves), cpu_s, sampled)
+
+
+def _waits(one: Stored, kept: Kept) -> bool:
+    """Whether a compression would try it: not yet tried as it is kept, or kept as another format than is wanted now."""
+    return (one.place.codec, one.place.effort) != (kept, SHOWN) if one.kept else one.place.effort != BEST
 
 
 def _ratio(folder: DataFolder, one: Stored, newer: Stored | None, kept: Kept) -> float | None:

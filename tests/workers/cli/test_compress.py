@@ -60,7 +60,9 @@ def test_it_wants_a_library_or_all_of_them(data: Path, filled: Engine) -> None:
     assert run(data, "/a/b", "--all").exit_code == 2
 
 
-def test_the_advice_comes_near_to_what_it_saves_and_then_there_is_none(data: Path, filled: Engine) -> None:
+def test_the_advice_comes_near_to_what_it_saves_and_then_there_is_none(
+    data: Path, filled: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = sum(one.place.length for one in filled.versions())
     advice = told(data, "--advice")
     assert {one["library_id"] for one in advice["libraries"]} == {"/a/b", "/c/d"}
@@ -68,3 +70,5 @@ def test_the_advice_comes_near_to_what_it_saves_and_then_there_is_none(data: Pat
     saved = before - sum(one.place.length for one in filled.versions())
     assert 0.7 * saved < advice["saves_bytes"] < 1.4 * saved
     assert told(data, "--advice")["saves_bytes"] == 0
+    monkeypatch.setenv("STRONGROOM_COMPRESS_NEWEST", "zstd")
+    assert told(data, "--advice")["saves_bytes"] > 0, "the newest ones are to be kept otherwise now"
