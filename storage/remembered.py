@@ -14,13 +14,17 @@ from storage.journal import damaged_lines, read_journal
 from storage.layout import DataFolder
 from strongroom import durable
 from strongroom.contracts import Finding
-from strongroom.errors import IntegrityError
+from strongroom.errors import IntegrityError, TransientIO
 
 Progress = Callable[[int, int], None]
 """Told now and then how many of how many have been read."""
 
 _NAME = re.compile("[0-9a-f]{64}")
 _TOLD_LINES = 20
+_LASTS = (
+    "Look at the disk, then again. If it stays so: move that file away and keep it; what it told is taken from its segment, the "
+    "journal and the tree then."
+)
 
 
 @dataclass(slots=True)
@@ -116,6 +120,9 @@ class Remembered:
             else:
                 self.unindexed[name] = code
             return None
+        except TransientIO as error:  # whoever made it anew, or went on without it, would let go of what only it may tell
+            said = f"{self.folder.relative(self.folder.index(name))}: {error.message}."
+            raise TransientIO(said, _LASTS, {"path": str(self.folder.index(name))}) from error
 
     def _is_there(self, index: Index, size_bytes: int | None) -> bool:
         if size_bytes == index.size_bytes:

@@ -18,13 +18,13 @@ from storage.documents import Limits
 from storage.engine import Engine
 from storage.index import read_index
 from storage.rebuild import Rebuilt
-from strongroom.errors import DataFolderError, IntegrityError, StorageError
+from strongroom.errors import DataFolderError, IntegrityError, StorageError, TransientIO
 from tests.conftest import OpenEngine
 from tests.storage.test_rebuild import differences, lose, rebuilt, tables
 from tests.support.alike import text as text_of
 from tests.support.archive import body, check_promises, document, large_body, view
 from tests.support.crash import crash_at, die_at, steps_of
-from tests.support.faults import faults
+from tests.support.faults import bad_sectors, faults
 from tests.support.thorough import stride
 
 DOCUMENTS = [
@@ -83,6 +83,22 @@ def test_what_the_tree_shows_comes_back_as_it_was(engine: Engine) -> None:
     later, codes, _ = again(later)
     with later:
         assert codes == [], "the new index is there"
+        assert differences(before, tables(later)) == []
+
+
+def test_an_index_on_bad_sectors_is_named_and_moved_away_by_a_person(engine: Engine, scratch: Path) -> None:
+    engine.store(DOCUMENTS)
+    engine.tree.catch_up()
+    before = tables(engine)
+    (index,) = engine.folder.segments.glob("??/*.index")
+    with bad_sectors(index), pytest.raises(TransientIO, match=f"{index.name}: cannot read an index") as refused:
+        rebuilt(engine)
+    assert "move that file away" in str(refused.value.hint)
+    assert index.exists(), "it is left alone"
+    index.rename(scratch / index.name)
+    later, codes, _ = again(engine)
+    with later:
+        assert codes == ["index_made_anew"]
         assert differences(before, tables(later)) == []
 
 
