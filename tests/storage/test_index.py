@@ -12,9 +12,9 @@ import pytest
 from models.rows import Place
 from storage.index import Index, VersionRecord, read_index, write_index
 from storage.index_files import place_index
-from strongroom.errors import IntegrityError, PermissionRefused, TransientIO
+from strongroom.errors import IntegrityError, TransientIO
 from tests.support.catalogue import digest
-from tests.support.faults import faults
+from tests.support.faults import bad_sectors, faults
 
 NAME = digest("segment")
 PLACES = (
@@ -106,12 +106,19 @@ def test_another_segments_index_is_refused(path: Path) -> None:
         read_index(other)
 
 
-def test_an_index_that_cannot_be_read_is_not_called_damaged(path: Path) -> None:
+def test_an_index_that_may_be_readable_later_is_not_called_damaged(path: Path) -> None:
+    with bad_sectors(path), pytest.raises(TransientIO, match="cannot read an index"):
+        read_index(path)
+    with bad_sectors(path), pytest.raises(IntegrityError, match="Input/output error"):
+        read_index(path, bad_sectors=True)
+
+
+def test_what_is_no_file_is_a_damaged_index(path: Path) -> None:
     path.unlink()
     path.symlink_to(path)
-    with pytest.raises(Exception, match="cannot read an index") as caught:
+    with pytest.raises(IntegrityError, match="cannot be read: Too many levels") as caught:
         read_index(path)
-    assert not isinstance(caught.value, IntegrityError | PermissionRefused | TransientIO)
+    assert caught.value.context["damage"] == "index_damaged"
 
 
 def test_the_first_index_of_a_name_stays(scratch: Path) -> None:
