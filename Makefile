@@ -46,9 +46,10 @@ contracts: setup
 	@$(BIN)/lint-imports --no-cache
 
 # The tests as five processes, all at once. One starts services and mostly waits for them, one goes through what users do, and one is
-# whatever is not in the others, so that nothing can be in none.
+# whatever is not in the others, so that nothing can be in none. A part of the engine's tests goes with those of the users: all take as long.
 SERVICES := tests/workers
-USERS := tests/end_to_end tests/docs
+MOVED := $(wildcard tests/storage/test_[a-d]*.py) tests/storage/diff
+USERS := tests/end_to_end tests/docs $(MOVED)
 CATALOGUE := tests/models tests/tasks tests/storage/backup
 BYTES := tests/storage
 PARTS := unit-services unit-users unit-bytes unit-rest unit-catalogue
@@ -64,7 +65,7 @@ unit-users: setup
 	@$(PYTEST) -o cache_dir=.pytest_cache/users $(USERS)
 
 unit-bytes: setup
-	@$(PYTEST) -o cache_dir=.pytest_cache/bytes $(BYTES) $(addprefix --ignore=,$(CATALOGUE))
+	@$(PYTEST) -o cache_dir=.pytest_cache/bytes $(BYTES) $(addprefix --ignore=,$(CATALOGUE) $(MOVED))
 
 unit-catalogue: setup
 	@$(PYTEST) -o cache_dir=.pytest_cache/catalogue $(CATALOGUE)

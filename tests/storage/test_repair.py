@@ -467,7 +467,7 @@ def test_a_crash_at_any_step_of_a_repair_loses_nothing_and_the_next_one_goes_on(
 def test_a_call_that_fails_in_a_repair_is_told_and_loses_nothing(way: str, code: int, prepared: Path, data: Path) -> None:
     number, fired = 0, True
     while fired:
-        number += stride(4)
+        number += stride(7)
         with Engine(_again(prepared, data), _repairing(way)).open() as engine:
             before = view(engine)
             with faults(number, code) as injected:
