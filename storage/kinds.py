@@ -32,6 +32,7 @@ _SWEEP = "strongroom schedule run integrity-sweep, and when that fails too, look
 _SCRUB = "strongroom schedule run integrity-sweep, then strongroom coverage"
 _CLEAR = "strongroom cleanup, strongroom cleanup sweep; docs/how-to/disk-full.md says what else may go"
 _BACKUPS = "strongroom backup list says why; docs/how-to/backup.md says when its file may go"
+_OWN = "give each data folder a target of its own: STRONGROOM_BACKUP_TARGET"
 _CLEAN_UP = "nothing: the sweep removes it when its grace period is over"
 
 _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
@@ -70,6 +71,7 @@ _TABLE: tuple[tuple[str, Severity, str, str], ...] = (
     ("coverage_late", "harm", "a segment has waited nearly as long, or longer, than is promised to be read", _SCRUB),
     ("backup_late", "loss", "no good backup was begun for longer than is allowed", "strongroom backup create --wait"),
     ("backup_unusable", "harm", "nobody can use the manifest of a backup: backups go on behind an older one", _BACKUPS),
+    ("backup_shared", "harm", "two data folders take their backups to one place: prune counts both as one series", _OWN),
     ("drill_failed", "loss", "a backup was not what it promised when it was restored", "strongroom backup drill --wait"),
     ("drill_late", "harm", "backups are taken, and nobody proves that they can be restored", "strongroom backup drill --wait"),
     ("alerts_failed", "harm", "a message about what is wrong, or the daily test, did not arrive", "strongroom notify test"),

@@ -127,7 +127,7 @@ class _Round:
         """Return the manifest of the backup, or none, and what was found damaged."""
         parents = Parents(self._repository, self._engine.database)
         parent = None if full else parents.newest()
-        keep_unusable(self._engine, self._repository, parents.passed_over, self._now)
+        keep_unusable(self._engine, self._repository, parents.passed_over, None if full else parents.strangers, self._now)
         if parent is not None and is_wasteful(parent):
             parent = None
         basis = Basis(parent)

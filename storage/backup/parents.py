@@ -26,6 +26,8 @@ class Parents:
     database: Database
     passed_over: dict[str, str] = field(default_factory=dict)
     """What was looked at on the way and has a manifest that nobody can use: its ids, and why."""
+    strangers: list[str] = field(default_factory=list)
+    """What is newer than the newest of this catalogue: another data folder takes its backups to the same place."""
 
     def newest(self) -> Manifest | None:
         """Return the newest backup of this catalogue that can be built on, else the newest of any; None: take a full one.
@@ -44,8 +46,12 @@ class Parents:
         with self.database.read() as connection:
             mine, rows = epoch(connection), remembered_backups(connection)
         rows = [one for one in rows if one.target == self.repository.target.url]
-        first = None
+        first, others = None, list[str]()
         for found in self._whole():
+            if found.marks[EPOCH] != mine:
+                others.append(found.backup_id)
+            elif not self.strangers:
+                self.strangers.extend(others)
             if not self._is_suspect(found, rows):
                 if found.marks[EPOCH] == mine:
                     return found

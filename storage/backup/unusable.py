@@ -1,8 +1,8 @@
-"""Unusable manifests: who stumbles upon one says so, and it is a finding until it can be used, or is gone."""
+"""What a backup stumbles upon at its target is a finding: manifests that nobody can use, and backups of another data folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,9 @@ from strongroom.errors import NotFound, StorageError
 SEEN_BY = "backups"
 """Not one of those whose findings a second look closes: they read the data folder, and this is not in it."""
 _MARK = "passed over"
+_SHARED = (
+    "It is of another data folder, among the backups of this one: `latest` may mean either, and prune counts both as one series."
+)
 
 
 def marked(found: Mapping[str, str], parent: str | None) -> dict[str, Any]:  # JSON
@@ -30,34 +33,40 @@ def passed_over(manifest: Manifest) -> dict[str, str]:
     return dict(manifest.marks.get(_MARK, {}))
 
 
-def keep_unusable(engine: Engine, repository: Repository, found: Mapping[str, str], now: datetime) -> None:
+def keep_unusable(
+    engine: Engine, repository: Repository, found: Mapping[str, str], strangers: Sequence[str] | None, now: datetime
+) -> None:
     """Record what was stumbled upon, besides what was earlier and lasts; close what can be used again, or is gone.
 
-    Where that cannot be written, the manifest of the new backup and the outcome of its job tell it all the same. Costs a query
-    where there is nothing.
+    ``strangers`` are backups of another data folder among those of this one; None: nobody has looked. Where this cannot be kept,
+    the manifest of the new backup and the outcome of its job tell what was passed over. Costs a query where there is nothing.
     """
     url = repository.target.url
     with suppress(StorageError):
         with engine.database.read() as connection:
             known = last_found_by(connection, SEEN_BY)
-        observed = {backup_id: _observation(url, backup_id, said) for backup_id, said in found.items()}
-        lasting = [one for one in known if one.key not in {other.key for other in observed.values()} and _lasts(repository, one)]
+        observed = [_observation("backup_unusable", url, backup_id, said) for backup_id, said in found.items()]
+        observed += [_observation("backup_shared", url, backup_id, _SHARED) for backup_id in (strangers or ())[:1]]
+        there = {one.key for one in observed}
+        lasting = [one for one in known if one.key not in there and _lasts(repository, one, looked=strangers is not None)]
         if known or observed:
-            keep_findings(engine.folder, engine.database, SEEN_BY, [*lasting, *observed.values()], now)
+            keep_findings(engine.folder, engine.database, SEEN_BY, [*lasting, *observed], now)
 
 
-def _observation(url: str, backup_id: str, said: str) -> Observation:
-    return Observation("backup_unusable", f"backup {backup_id}", _path(url, backup_id), said)
+def _observation(code: str, url: str, backup_id: str, said: str) -> Observation:
+    return Observation(code, f"backup {backup_id}", _path(url, backup_id), said)
 
 
 def _path(url: str, backup_id: str) -> str:
     return f"{url}/{BACKUPS}{backup_id}.json"
 
 
-def _lasts(repository: Repository, one: Observation) -> bool:
+def _lasts(repository: Repository, one: Observation, *, looked: bool) -> bool:
     backup_id = one.subject.removeprefix("backup ")
     if one.path != _path(repository.target.url, backup_id):  # of another target: nobody has asked that one
         return True
+    if one.code == "backup_shared":
+        return not looked
     try:
         read_manifest(repository, backup_id)
     except NotFound:

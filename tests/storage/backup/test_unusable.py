@@ -238,3 +238,21 @@ def test_what_dooms_packs_and_cannot_be_read_says_what_to_do_and_can_be_removed(
     path.unlink()
     assert back_up(engine, repository).kind == "incremental"
     assert Prune(repository, engine.database, Policy(keep_last=1)).apply(later).doomed > 0
+
+
+def test_two_folders_at_one_place_are_noticed_until_one_of_them_is_alone(engine: Engine, scratch: Path) -> None:
+    shared = repository_at(scratch / "backups")
+    store(engine, 0)
+    with Engine(scratch / "another").create() as another:
+        store(another, 1)
+        back_up(engine, shared)
+        theirs = back_up(another, shared)
+        assert lasting(another) == [], "it may be what the first one was restored to"
+        back_up(engine, shared)
+        assert [(one.code, one.subject) for one in lasting(engine)] == [("backup_shared", f"backup {theirs.backup_id}")]
+        back_up(another, shared)
+        assert [one.code for one in lasting(another)] == ["backup_shared"]
+    back_up(engine, shared, full=True)
+    assert [one.code for one in lasting(engine)] == ["backup_shared"], "nobody has looked"
+    back_up(engine, shared)
+    assert lasting(engine) == []
