@@ -6,7 +6,8 @@ from contextlib import closing, suppress
 
 from sqlalchemy.exc import DBAPIError
 
-from models.database import BUSY_TIMEOUT_S, Database
+from models.database import Database
+from models.sqlite_file import BUSY_TIMEOUT_S
 
 _PATIENCE_MS = 200
 

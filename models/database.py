@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from models.fence import pass_fence
-from models.sqlite_file import prepare, prepare_unfinished, read_json, write_json
+from models.sqlite_file import BUSY_TIMEOUT_S, prepare, prepare_unfinished, read_json, write_json
 from strongroom import durable
 from strongroom.errors import (
     CatalogueBusy,
@@ -27,7 +27,6 @@ from strongroom.errors import (
     TransientIO,
 )
 
-BUSY_TIMEOUT_S = 30
 _GLANCE_S = 0.01
 _WRITERS = 0x5354524F4E47  # the advisory lock that makes PostgreSQL's writers queue: any number that nobody else uses
 

@@ -7,7 +7,8 @@ import sqlite3
 import time
 from typing import Any
 
-_PATIENCE_S = 30
+BUSY_TIMEOUT_S = 30
+"""How long a transaction waits for others, on any database."""
 
 
 def prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -31,7 +32,7 @@ def prepare_unfinished(connection: sqlite3.Connection, _record: object) -> None:
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:
     """Turn a new database to WAL. While another process does the same SQLite answers "locked" at once, whatever its timeout."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
@@ -47,15 +49,22 @@ def keep_damaged(folder: DataFolder, path: Path, why: str, now: datetime, *, in_
 
 
 def _copy(path: Path, kept: Path) -> None:
+    with path.open("rb") as source, _new_file(kept) as target:
+        durable.step("quarantine: copy")
+        shutil.copyfileobj(source, target)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that is durable on leaving, but for its name; what goes wrong leaves none."""
     try:
-        with path.open("rb") as source, kept.open("wb") as target:
-            durable.step("quarantine: copy")
-            shutil.copyfileobj(source, target)
-            target.flush()
-            durable.fsync_file(target.fileno(), "quarantine")
+        with path.open("wb") as file:
+            yield file
+            file.flush()
+            durable.fsync_file(file.fileno(), "quarantine")
     except BaseException:
         with suppress(OSError):
-            kept.unlink()
+            path.unlink()
         raise
 
 
@@ -82,14 +91,6 @@ def note_of(kept: Path, told: dict[str, object]) -> None:
     Raises:
         OSError: the operating system refused; no note is left.
     """
-    note = kept.with_name(kept.name + NOTE)
-    try:
-        with note.open("wb") as file:
-            durable.step("quarantine: note")
-            file.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
-            file.flush()
-            durable.fsync_file(file.fileno(), "quarantine")
-    except BaseException:
-        with suppress(OSError):
-            note.unlink()
-        raise
+    with _new_file(kept.with_name(kept.name + NOTE)) as file:
+        durable.step("quarantine: note")
+        file.write(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")

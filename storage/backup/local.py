@@ -15,18 +15,11 @@ from strongroom import durable
 from strongroom.errors import DiskFull, NameTaken, NotFound, StorageError, TargetUnreachable
 
 _PARTS = ".parts"
-_GONE = {
-    *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EREMOTEIO),
-    *(
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ECONNRESET,
-        errno.ECONNREFUSED,
-        errno.ECONNABORTED,
-    ),
-}
+_NO_DISK = {errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EREMOTEIO}
+_NO_SHARE = {errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
+_NO_WAY = {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH}
+_NO_SERVER = {errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED}
+_GONE = _NO_DISK | _NO_SHARE | _NO_WAY | _NO_SERVER
 """What a share answers that is not there any more, or a disk that was pulled out."""
 _AGAIN = "Mount it again: the job goes on by itself."
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)

@@ -88,7 +88,7 @@ def bring_past(new: DataFolder, past: Sequence[_Told], now: datetime) -> tuple[s
     append_events(new.journal, past)
     catalogue = new.metadata / "catalogue.db"
     with durable.os_errors("cannot restore"):
-        for path in [*catalogue.parent.glob(f"{catalogue.name}*")]:
+        for path in list(catalogue.parent.glob(f"{catalogue.name}*")):
             path.unlink()
     found = rebuild(new, f"sqlite:///{catalogue}", now).findings
     with Engine(new.root).open() as engine:

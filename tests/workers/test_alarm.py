@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from config.settings import Settings
 from models.backups import BackupRow, begin_backup, note_verdict
@@ -70,11 +71,17 @@ def make(data: Path, receiver: Receiver) -> Iterator[Callable[..., Watchman]]:
         one.stop()
 
 
-def backup(data: Path, name: str, at: datetime, state: str = "done") -> None:
+@contextmanager
+def writing(data: Path) -> Iterator[Connection]:
     database = Database(f"sqlite:///{data / 'metadata' / 'catalogue.db'}")
     with database.write() as connection:
-        begin_backup(connection, BackupRow(name, "file:///backups", "full", state, at, at))
+        yield connection
     database.close()
+
+
+def backup(data: Path, name: str, at: datetime, state: str = "done") -> None:
+    with writing(data) as connection:
+        begin_backup(connection, BackupRow(name, "file:///backups", "full", state, at, at))
 
 
 def lasting(data: Path) -> list[str]:
@@ -99,11 +106,9 @@ def test_what_was_written_while_the_clock_was_years_ahead_silences_no_alarm(data
     watchman = make()
     watchman.look(NOW)
     backup(data, "ahead", NOW + 10_000 * HOUR)
-    database = Database(f"sqlite:///{data / 'metadata' / 'catalogue.db'}")
-    with database.write() as connection:
+    with writing(data) as connection:
         add_drill(connection, DrillRow("ahead", "ahead", NOW + 10_000 * HOUR, "fresh", 1.0, 1.0, 1, {}))
         add_drill(connection, DrillRow("red", "x", NOW, "failed", 1.0, 1.0, 1, {"problems": ["a pack is missing"]}))
-    database.close()
     watchman.look(NOW + 27 * HOUR)
     assert sorted(lasting(data)) == ["backup_late", "drill_failed"]
 
@@ -144,10 +149,8 @@ def test_a_backup_that_was_found_damaged_is_none(data: Path, make: Callable[...,
     watchman = make()
     watchman.look(NOW)
     backup(data, "a", NOW + 20 * HOUR)
-    database = Database(f"sqlite:///{data / 'metadata' / 'catalogue.db'}")
-    with database.write() as connection:
+    with writing(data) as connection:
         note_verdict(connection, "a", "damaged", NOW)
-    database.close()
     watchman.look(NOW + 27 * HOUR)
     assert lasting(data) == ["backup_late"]
 
