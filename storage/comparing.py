@@ -66,10 +66,15 @@ def find_revision(engine: Engine, library_id: str, name: str) -> StoredVersion:
     version = engine.find(library_id).version if revision["version"] == LATEST else revision["version"]
     number = int(revision["revision"])
     with engine.database.read() as connection:
-        for one in list_versions(connection, real_name(connection, library_id), version, history=True):
-            if one.revision == number:
-                return one
-    raise NotFound(f"{library_id} {version} has no revision {number}.", f"`strongroom history {library_id}` lists them.")
+        there = {one.revision: one for one in list_versions(connection, real_name(connection, library_id), version, history=True)}
+    if number in there:
+        return there[number]
+    if not there:
+        raise NotFound(f"{library_id} {version} is not stored.")
+    raise NotFound(
+        f"{library_id} {version} has no revision {number}; its newest is {max(there)}.",
+        f"`strongroom history {library_id} {version}` lists them, and what was removed.",
+    )
 
 
 def _read(engine: Engine, one: StoredVersion, name: str) -> bytes:

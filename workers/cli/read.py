@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 Library = Annotated[str, typer.Argument(metavar="LIBRARY", help="The library's id, such as /owner/name.")]
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version; default: the latest.")]
-Wanted = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A version or a label; default: the latest.")]
-WantedRevision = Annotated[
+Wanted = Annotated[
     str | None, typer.Argument(metavar="[VERSION]", help="A version, a label, or VERSION@REVISION; default: the latest.")
 ]
 
@@ -51,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 def get(
     library: Library,
-    version: WantedRevision = None,
+    version: Wanted = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file; without it, or with -, to standard output.")
     ] = None,
@@ -152,10 +151,17 @@ def list_versions(
 
 
 def show(library: Library, version: Wanted = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Show everything known of one version."""
+    """Show everything known of one version, or of one of its revisions: `2.0@1` is revision 1 of version 2.0, as for `get`.
+
+    JSON: an object with the fields of `list`, and `current`, `source` and `metadata`. Of an older revision `current` and `latest`
+    are false, and `file` is null: it does not stand under documentation/.
+
+    Exit codes: 0 shown, 1 it is not stored.
+    """
     with reported(as_json=as_json), engine_on(data) as engine:
-        found = engine.find(library, version)
-        fields = _fields(engine, found) | {"source": found.source, "metadata": dict(found.details)}
+        found = _find(engine, library, version)
+        told_of_one = {"current": found.current, "source": found.source, "metadata": dict(found.details)}
+        fields = _fields(engine, found) | told_of_one
         if as_json:
             print_json(fields)
         else:
@@ -178,7 +184,7 @@ def _fields(engine: Engine, one: StoredVersion) -> dict[str, Any]:  # JSON, prin
         "length": place.length,
         "stored_sha256": place.stored_sha256,
         "stored_at": one.created_at.isoformat(),
-        "file": one.file_path if one.in_tree else None,
+        "file": one.file_path if one.in_tree and one.current else None,  # the place is the current one's
     }
 
 

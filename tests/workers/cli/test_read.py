@@ -147,3 +147,28 @@ def test_get_writes_an_older_revision_without_going_back_to_it(engine: Engine, d
     answer = run(data, "get", "/a/b", "1.0@4")
     assert (answer.exit_code, "no revision 4" in answer.stderr) == (1, True)
     assert engine.read("/a/b", "1.0") == body(n=2)
+
+
+def test_show_tells_of_an_older_revision_and_of_a_label_as_get_writes_them(engine: Engine, data: Path) -> None:
+    for number in range(2):
+        engine.store([document("/a/b", "1.0", body(n=number))])
+    engine.tree.catch_up()
+    run(data, "label", "/a/b", "kept", "1.0")
+    for name, number, current in (("1.0@1", 0, False), ("1.0@2", 1, True), ("1.0", 1, True), ("kept", 1, True)):
+        told = json.loads(run(data, "show", "/a/b", name, "--json").stdout)
+        digest = hashlib.sha256(body(n=number)).hexdigest()
+        assert (told["version"], told["revision"], told["current"]) == ("1.0", number + 1, current), name
+        assert told["content_sha256"] == digest
+        assert (told["latest"], told["file"] is not None) == (current, current), "the tree holds the current one there"
+    assert "revision        1\n" in run(data, "show", "/a/b", "1.0@1").stdout
+
+
+@pytest.mark.parametrize("command", [("get",), ("show",), ("diff", "1.0")])
+def test_a_revision_that_there_is_not_is_told_with_what_to_do(stored: Path, command: tuple[str, ...]) -> None:
+    for name, said in (
+        ("1.0@4", ("/a/b 1.0 has no revision 4; its newest is 1.", "strongroom history /a/b 1.0")),
+        ("7.0@1", ("/a/b 7.0 is not stored.", "strongroom list")),
+    ):
+        answer = run(stored, command[0], "/a/b", *command[1:], name)
+        assert answer.exit_code == 1
+        assert [words in answer.stderr for words in said] == [True, True], answer.stderr
