@@ -21,8 +21,6 @@ State = Literal["queued", "running", "retrying", "parked", "done", "failed", "qu
 ACTIVE: tuple[State, ...] = ("queued", "running", "retrying", "parked")
 ENDED: frozenset[State] = frozenset({"done", "failed", "quarantined", "cancelled"})
 
-AskedBy = Literal["producer", "schedule", "person", "self-heal"]
-
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -79,6 +77,7 @@ COLUMNS = [_JOB.c[name] for name in JobRow.__slots__]
 class NewJob:
     """A job as it is first heard of. ``accepted_at`` is when it was asked for, if that is known.
 
+    ``asked_by`` is producer, schedule, or such as person:ada@host; what the job changes is told of them in the audit trail.
     ``needs_bytes``: the most that it may add to what is on the disk while it runs.
     """
 
@@ -86,7 +85,7 @@ class NewJob:
     kind: str
     payload: str = ""
     subject: str = ""
-    asked_by: AskedBy = "producer"
+    asked_by: str = "producer"
     queue: str = ""
     priority: int = PRIORITIES["normal"]
     accepted_at: datetime | None = None

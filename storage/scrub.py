@@ -75,8 +75,12 @@ class Scrub:
         self._folder, self._database, self._repair, self._mode = folder, database, repair, mode
         self._pace, self._clock = pace or Pace(), clock
 
-    def run(self, period: timedelta, progress: Progress = silent, every: timedelta = timedelta(hours=1)) -> Scrubbed:
+    def run(
+        self, period: timedelta, progress: Progress = silent, every: timedelta = timedelta(hours=1), by: str = "schedule"
+    ) -> Scrubbed:
         """Read what is due when this is done ``every`` so often: suspects, what is new, what is late, and some of the rest.
+
+        ``by`` is who asks for it, such as person:ada: what is repaired is told of them.
 
         Raises:
             IntegrityError: a canary was not reported as it should have been: what this scrub says is worth nothing.
@@ -97,7 +101,7 @@ class Scrub:
                     progress(done.read_bytes, max(total, done.read_bytes))
         finally:
             clear(canaries)
-        self._see_to(done)
+        self._see_to(done, by)
         return done
 
     def _batches(self, began: datetime, period: timedelta, share: int) -> Iterator[list[DueSegment]]:
@@ -142,10 +146,10 @@ class Scrub:
         folder, name = segment
         return segment, fresh_sha256(folder.segment(name), self._pace) == name
 
-    def _see_to(self, done: Scrubbed) -> None:
+    def _see_to(self, done: Scrubbed, by: str) -> None:
         """Repair what was found, and look at it again: what remains is reported, what is whole is no suspect any more."""
         if done.bad_segments and self._repair is not None:
-            done.repaired = self._repair.see_to(done.bad_segments, by="schedule")
+            done.repaired = self._repair.see_to(done.bad_segments, by=by)
         after = Verification(self._folder, self._database, self._mode, silent)
         with self._database.read() as connection:  # others may have been given some: what those found is not over either
             others = set(suspects(connection)) - set(done.bad_segments)

@@ -59,7 +59,7 @@ def _cleanup(running: Running, message: CleanupMessage) -> None:
     def end(connection: Connection, done: Done) -> None:
         running.end(connection, _outcome(plan, done))
 
-    Removal(engine.folder, engine.database).apply(plan, "schedule", now, record=end, exactly=False)
+    Removal(engine.folder, engine.database).apply(plan, running.row.asked_by, now, record=end, exactly=False)
     engine.tree.hide()
 
 

@@ -37,7 +37,8 @@ def _scrub(running: Running, message: ScrubMessage) -> None:
     mode = shown_mode(engine.folder, engine.options.tree)
     pace = Pace(lambda: is_at_work(inbox), message.mb_s)
     scrub = Scrub(engine.folder, engine.database, engine.repair if message.repair else None, mode, pace)
-    running.finish(_told(scrub.run(timedelta(days=message.days), running.progress), pace))
+    done = scrub.run(timedelta(days=message.days), running.progress, by=running.row.asked_by)
+    running.finish(_told(done, pace))
 
 
 def is_at_work(inbox: Path) -> bool:

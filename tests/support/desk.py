@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,12 +18,15 @@ from models.catalogue import list_versions
 from models.ledger import JobRow, find_jobs
 from models.listing import newest_jobs
 from models.rows import StoredVersion
+from models.schedule import Plan
 from storage.engine import Engine, Options
 from strongroom import durable
 from strongroom.contracts import DocumentOptions
 from strongroom.inbox import InboxWriter
+from tasks.entering import planned_message, queue_now
 from tasks.messages import job_id_of
 from tasks.reconcile import run_reconcile, take_back_leases
+from tasks.routes import QUEUES, TASKS
 from tasks.services import Services
 from tasks.store import run_store
 from tasks.watch import Watch
@@ -103,6 +107,12 @@ class Desk:
         """Carry out the message that the client sends for a staged job."""
         run_store(self.services, {"contract": 1, "request_id": job_id, "inbox": f"{job_id}.inbox", "receipt": True}, job_id)
         return self.job(job_id)
+
+    def asked(self, kind: str, asked_by: str, **said: Any) -> dict[str, Any]:
+        """Enter a job in the ledger, as a person or a schedule asks for it; return its message."""
+        plan = Plan(kind, kind, TASKS[kind], QUEUES[kind], said, None)
+        job_id = queue_now(self.engine.database, self.engine.folder.run, plan, asked_by, datetime.now(UTC))
+        return planned_message(plan, job_id)
 
     def message(self, message_id: str = "message-0001", **fields: Any) -> JobRow | None:
         """Carry out a raw message; return the job of its id."""

@@ -65,7 +65,7 @@ def test_what_a_person_asks_for_is_sent_without_waiting_for_the_next_look(desk: 
     heart = Heart(desk.services)
     heart.start()
     plan = Plan("compress", "compress", "strongroom.compress", LONG_QUEUE, {}, None)
-    job_id = queue_now(desk.engine.database, desk.engine.folder.run, plan, datetime.now(UTC))
+    job_id = queue_now(desk.engine.database, desk.engine.folder.run, plan, "person:ada@host", datetime.now(UTC))
     await_that(lambda: desk.sent, "the message is sent")
     heart.stop()
     assert desk.sent[0][1]["request_id"] == job_id

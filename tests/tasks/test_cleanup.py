@@ -47,10 +47,19 @@ def test_a_cleanup_job_removes_what_the_policies_say_and_names_it(desk: Desk) ->
     assert _versions(desk) == ["1.2"]
     trail = _rows(desk, table_of(Audit))
     assert {(one["by"], one["action"], one["version"]) for one in trail} == {
-        ("schedule", "removed", "1.0"),
-        ("schedule", "removed", "1.1"),
+        ("producer", "removed", "1.0"),
+        ("producer", "removed", "1.1"),
     }
     assert trail[0]["details"]["plan_id"] == row.outcome["plan_id"]
+
+
+@pytest.mark.parametrize("asked_by", ["schedule", "person:ada@host"])
+def test_the_audit_trail_and_the_journal_say_who_asked_for_a_cleanup(desk: Desk, asked_by: str) -> None:
+    _store(desk)
+    run_job(CLEANUP, desk.services, desk.asked("cleanup", asked_by, policies=MESSAGE["policies"]), "m")
+    assert {one["by"] for one in _rows(desk, table_of(Audit))} == {asked_by}
+    assert {one["removed_by"] for one in _rows(desk, table_of(RemovedVersion))} == {asked_by}
+    assert desk.engine.folder.journal.read_text("utf-8").count(f'"by":"{asked_by}"') == 2
 
 
 def test_what_a_cleanup_job_removed_is_gone_from_the_tree_when_the_job_has_run(desk: Desk) -> None:

@@ -106,11 +106,11 @@ def test_a_look_that_finds_nothing_due_takes_no_lock(database: Database) -> None
 
 
 def test_a_person_may_start_one_at_any_time(database: Database, scratch: Path) -> None:
-    ids = [queue_now(database, scratch, PLAN, NOON) for _ in range(2)]
+    ids = [queue_now(database, scratch, PLAN, "person:ada@host", NOON) for _ in range(2)]
     with database.read() as connection:
         rows = newest_jobs(connection)
     assert {row.job_id for row in rows} == set(ids)
-    assert {(row.asked_by, row.due_at) for row in rows} == {("person", NOON)}
+    assert {(row.asked_by, row.due_at) for row in rows} == {("person:ada@host", NOON)}
     assert slots_of(database) == {}
 
 

@@ -3,7 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from models.tables import table_of
+from models.upkeep_tables import Audit
 from storage import scrub as scrubbing
 from tasks.jobs import run_job
 from tasks.scrub import SCRUB
@@ -50,6 +53,15 @@ def test_what_is_damaged_is_repaired_unless_that_is_switched_off(filled: Desk) -
     assert outcome is not None
     assert ([one["version"] for one in outcome["repaired"]], outcome["damaged"]) == (["2.0"], [])
     assert filled.engine.verify().damaged == []
+
+
+@pytest.mark.parametrize("asked_by", ["schedule", "person:ada@host"])
+def test_the_audit_trail_says_who_asked_for_the_scrub_that_repaired(filled: Desk, asked_by: str) -> None:
+    damage(filled)
+    run_job(SCRUB, filled.services, filled.asked("scrub", asked_by), JOB)
+    with filled.services.database.read() as connection:
+        trail = connection.execute(select(table_of(Audit).c.action, table_of(Audit).c.by)).all()
+    assert trail == [("repaired", asked_by)]
 
 
 def test_a_scrub_that_misses_planted_damage_is_a_failed_job(filled: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

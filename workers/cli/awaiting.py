@@ -11,6 +11,7 @@ from strongroom.errors import StorageError, WaitTimeout
 from tasks.routes import QUEUES, TASKS
 from workers.cli.output import progress_bar
 from workers.cli.styled import in_percent
+from workers.cli.who import asker
 from workers.garbage import held
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def queue_and_wait(
 
     plan = Plan(kind, kind, TASKS[kind], QUEUES[kind], said, None)
     with open_ledger(settings) as ledger:
-        job_id = queue_now(ledger.database, ledger.run, plan, datetime.now(UTC))
+        job_id = queue_now(ledger.database, ledger.run, plan, asker(), datetime.now(UTC))
         if timeout_s is None:
             return {"job_id": job_id}
         row = wait_for_end(ledger.database, job_id, timeout_s, what, shown=shown)

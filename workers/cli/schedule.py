@@ -11,6 +11,7 @@ import typer
 from strongroom.errors import NotFound
 from workers.cli.output import AsJson, Data, console, counted, engine_on, hand_down, print_json, reported, settings_of, told
 from workers.cli.styled import joined, new_table, styled
+from workers.cli.who import asker
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,7 +93,7 @@ def run_schedule(name: Name, data: Data = None, as_json: AsJson = False) -> None
     from tasks.entering import queue_now  # noqa: PLC0415 - see output.engine_on
 
     with reported(as_json=as_json), engine_on(data) as engine:
-        job_id = queue_now(engine.database, engine.folder.run, _plan(name, data), datetime.now(UTC))
+        job_id = queue_now(engine.database, engine.folder.run, _plan(name, data), asker(), datetime.now(UTC))
         if as_json:
             print_json({"job_id": job_id})
         else:

@@ -19,7 +19,12 @@ def actor(why: str) -> Actor:
     """Return the person at this terminal, as person:user@host."""
     from storage.trail import Actor  # noqa: PLC0415 - see output.engine_on
 
-    return Actor(f"person:{person()}", why)
+    return Actor(asker(), why)
+
+
+def asker() -> str:
+    """Return the person at this terminal as the journal, the audit trail and the ledger of jobs name one."""
+    return f"person:{person()}"
 
 
 def person() -> str:

@@ -20,6 +20,7 @@ from storage.engine import Engine
 from tasks.schedule import run_due
 from tasks.services import NoBroker
 from workers.cli import app
+from workers.cli.who import person
 from workers.schedules import plans
 
 OFF = {one.setting: "" for one in SCHEDULED[1:]}
@@ -119,7 +120,7 @@ def test_run_queues_a_job_of_its_own_for_a_person(data: Path, engine: Engine) ->
         rows = jobs_of(engine)
         assert len(rows) == number
         assert any(row.job_id in answer.stdout for row in rows)
-        assert {(row.kind, row.asked_by, row.state) for row in rows} == {("prune", "person", "queued")}
+        assert {(row.kind, row.asked_by, row.state) for row in rows} == {("prune", f"person:{person()}", "queued")}
 
 
 @pytest.mark.parametrize("command", ["show", "run"])
