@@ -10,7 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-import models.partial_indexes  # noqa: F401  # they are among the tables once they are imported
+import models.backup_tables
+import models.partial_indexes  # noqa: F401  # both are among the tables once they are imported
 from models import tables, upkeep_tables
 from models.database import Database
 from models.migrate import HEAD, check_revision, current_revision, upgrade
