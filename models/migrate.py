@@ -9,7 +9,7 @@ from sqlalchemy import inspect, text
 from models.database import Database
 from strongroom.errors import DataFolderError
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration (a test holds it against the files)."""
 
 

@@ -75,6 +75,7 @@ class ScheduleRow:
     time_zone: str
     last_job_id: str
     counts: Mapping[str, int]
+    arguments: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def claim_due(connection: Connection, plan: Plan, now: datetime, claimed_by: str
 
 
 def _is_due(row: ScheduleRow | None, plan: Plan, now: datetime) -> bool:
-    if row is None or plan.said != (row.expression, row.time_zone):
+    if row is None or (*plan.said, plan.arguments) != (row.expression, row.time_zone, row.arguments):
         return True
     if abs(now - row.seen_until) >= (LOOK if now > row.seen_until else UNSEEN):
         return True
@@ -146,7 +147,7 @@ def _seen_by(row: ScheduleRow, plan: Plan, now: datetime) -> datetime:
 def _begin(connection: Connection, plan: Plan, now: datetime) -> None:
     expression, time_zone = plan.said
     values = {"name": plan.name, "seen_until": now, "expression": expression, "time_zone": time_zone}
-    connection.execute(insert(_SCHEDULE).values(last_job_id="", counts={}, **values))
+    connection.execute(insert(_SCHEDULE).values(last_job_id="", counts={}, arguments=dict(plan.arguments), **values))
 
 
 def _decide(
@@ -175,8 +176,9 @@ def _advance(connection: Connection, plan: Plan, row: ScheduleRow, slots: Sequen
     counts.update(slot.state for slot in slots)
     last = next((slot.job_id for slot in reversed(slots) if slot.job_id), row.last_job_id)
     unchanged = (_SCHEDULE.c.name == row.name) & (_SCHEDULE.c.seen_until == row.seen_until)
-    values = {"seen_until": now, "last_job_id": last, "counts": dict(counts), "expression": expression, "time_zone": time_zone}
-    return connection.execute(update(_SCHEDULE).where(unchanged).values(values)).rowcount == 1
+    values = {"seen_until": now, "last_job_id": last, "counts": dict(counts), "arguments": dict(plan.arguments)}
+    said = {"expression": expression, "time_zone": time_zone}
+    return connection.execute(update(_SCHEDULE).where(unchanged).values(values | said)).rowcount == 1
 
 
 def _write(connection: Connection, slots: Sequence[SlotRow], old: Mapping[datetime, SlotRow]) -> None:

@@ -181,7 +181,8 @@ class Job(SQLModel, table=True):
 class Schedule(SQLModel, table=True):
     """How far a schedule has been looked after: every slot up to ``seen_until`` has its row.
 
-    ``last_job_id`` is the job that it started last, ``counts`` how many slots it ever had in each state.
+    ``last_job_id`` is the job that it started last, ``counts`` how many slots it ever had in each state. ``arguments`` is what
+    jobs are told by whoever looked last; None: that was an older release.
     """
 
     __tablename__ = "schedule"
@@ -192,6 +193,7 @@ class Schedule(SQLModel, table=True):
     time_zone: str = Field("", sa_type=TEXT)
     last_job_id: str = Field("", sa_type=TEXT)
     counts: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, nullable=False)
+    arguments: dict[str, Any] | None = Field(None, sa_type=JSON)
 
 
 class Slot(SQLModel, table=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -15,6 +16,15 @@ from workers.durations import span
 
 COUNTED = timedelta(days=30)
 _BAD = frozenset({"failed", "quarantined"})
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a job of a schedule is told: ``plan`` has it. ``passed_over`` is what the settings given here say otherwise."""
+
+    plan: Plan
+    of_service: bool = False
+    passed_over: Mapping[str, Any] = field(default_factory=dict)  # JSON: fields of the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,15 @@ def view_schedules(connection: Connection, plans: Sequence[Plan], now: datetime)
         )
         for plan, slot in ((plan, last[plan.name]) for plan in plans)
     ]
+
+
+def orders_of(connection: Connection, plan: Plan, now: datetime) -> Orders:
+    """Return what a job of a schedule is told now. While a beat looks its own settings count, else those given here."""
+    row = find_schedules(connection).get(plan.name)
+    if row is None or row.arguments is None or not is_looked_after(row.seen_until, now):
+        return Orders(plan)
+    passed_over = {name: value for name, value in plan.arguments.items() if row.arguments.get(name) != value}
+    return Orders(replace(plan, arguments=row.arguments), of_service=True, passed_over=passed_over)
 
 
 def _cron(plan: Plan, row: ScheduleRow | None, now: datetime) -> Cron | None:

@@ -15,6 +15,7 @@ import models.partial_indexes  # noqa: F401  # both are among the tables once th
 from models import tables, upkeep_tables
 from models.database import Database
 from models.migrate import HEAD, check_revision, current_revision, upgrade
+from models.schedule import find_schedules
 from strongroom.errors import DataFolderError
 from tests.support.crash import start_child, wait_for
 
@@ -55,6 +56,19 @@ def test_an_upgrade_runs_once(empty: Database) -> None:
     assert current_revision(empty) == HEAD
     upgrade(empty)
     check_revision(empty)
+
+
+def test_a_schedule_that_an_older_release_looked_after_is_kept(database: Database) -> None:
+    row = "('night', '2026-11-01 03:00:00+00:00', '0 3 * * *', 'UTC', 'night-1', '{}')"
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE schedule DROP COLUMN arguments"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+        columns = "name, seen_until, expression, time_zone, last_job_id, counts"
+        connection.execute(text(f"INSERT INTO schedule ({columns}) VALUES {row}"))
+    upgrade(database)
+    with database.read() as connection:
+        found = find_schedules(connection)["night"]
+    assert (found.expression, found.last_job_id, found.arguments) == ("0 3 * * *", "night-1", None)
 
 
 def test_processes_that_upgrade_at_once_do_not_disturb_each_other(empty_url: str) -> None:

@@ -142,6 +142,20 @@ def test_another_expression_or_zone_begins_now_and_so_does_one_that_was_off(data
     assert list(written(database)) == ["01 15:30", "01 18:00"]
 
 
+def test_what_the_jobs_are_told_is_written_down_and_a_change_of_it_makes_nothing_be_passed_over(database: Database) -> None:
+    """A service that was started anew with other policies: see workers/schedule_view.py."""
+    strict = replace(HOURLY, arguments={"policies": {"*": {"keep_last": 1}}})
+    for plan, now, slots in (
+        (HOURLY, NOON - MINUTE, []),
+        (strict, NOON, [("01 12:00", "ran")]),
+        (HOURLY, NOON + timedelta(seconds=5), []),
+    ):
+        assert claim(database, now, plan) == slots
+        with database.read() as connection:
+            assert find_schedules(connection)["hourly"].arguments == plan.arguments
+            assert not is_due(connection, [plan], now + timedelta(seconds=5))
+
+
 @pytest.mark.parametrize("other", [Cron("30 4 * * *"), None])
 def test_beats_that_were_given_different_settings_lose_no_slot(database: Database, other: Cron | None) -> None:
     """One was not restarted after the settings were changed: they take turns, each sees what the other has written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from models.ledger import JobRow
     from models.schedule import Plan, SlotRow
-    from workers.schedule_view import ScheduleView
+    from workers.schedule_view import Orders, ScheduleView
 
 _STYLES = {"ran": "green", "late": "yellow", "missed": "bold red", "overlapped": "yellow"}
 _FAILED = frozenset({"failed", "quarantined"})
@@ -89,15 +90,29 @@ def show_schedule(
 
 @schedule_app.command("run")
 def run_schedule(name: Name, data: Data = None, as_json: AsJson = False) -> None:
-    """Queue the job of a schedule now, whatever its times are. JSON: an object with `job_id`."""
+    """Queue the job of a schedule now, whatever its times are. It does what the service's own would: its policies count.
+
+    Where a service looks after the schedules, the settings that it was started with hold, and not those of this shell; where none
+    does, this shell's. What the job is told is shown. The audit trail names who asked.
+
+    JSON: an object with `job_id`, `arguments` (what the job is told, such as `policies`), `settings_of` (`service` or `command`:
+    whose settings say so) and `passed_over` (what this command's settings say otherwise; empty: the same).
+
+    Exit codes: 0 queued, 1 there is no such schedule.
+    """
     from tasks.entering import queue_now  # noqa: PLC0415 - see output.engine_on
+    from workers.schedule_view import orders_of  # noqa: PLC0415 - the same
 
     with reported(as_json=as_json), engine_on(data) as engine:
-        job_id = queue_now(engine.database, engine.folder.run, _plan(name, data), asker(), datetime.now(UTC))
+        now = datetime.now(UTC)
+        with engine.database.read() as connection:
+            orders = orders_of(connection, _plan(name, data), now)
+        job_id = queue_now(engine.database, engine.folder.run, orders.plan, asker(), now)
         if as_json:
-            print_json({"job_id": job_id})
+            print_json({"job_id": job_id, **_orders_fields(orders)})
         else:
             console().print(joined("queued as job ", (job_id, "bold"), "; a running service takes it up within seconds"))
+            _print_orders(orders)
 
 
 def _plan(name: str, data: Data) -> Plan:
@@ -134,6 +149,20 @@ def _slot_fields(slot: SlotRow, job: JobRow | None) -> dict[str, Any]:  # the sa
         "claimed_at": _iso(slot.claimed_at),
         "claimed_by": slot.claimed_by,
     }
+
+
+def _orders_fields(orders: Orders) -> dict[str, Any]:  # the same
+    whose = "service" if orders.of_service else "command"
+    return {"arguments": dict(orders.plan.arguments), "settings_of": whose, "passed_over": dict(orders.passed_over)}
+
+
+def _print_orders(orders: Orders) -> None:
+    whose = "as the service was told" if orders.of_service else "as this shell says: no service looks after the schedules"
+    other = "as this shell says: a service reads its settings when it starts"
+    for word, fields, why in (("with", orders.plan.arguments, whose), ("not with", orders.passed_over, other)):
+        if fields:
+            said = json.dumps(dict(fields), ensure_ascii=False)
+            console().print(told(f"{word} {said}, {why}", "yellow" if word == "not with" else ""), soft_wrap=True)
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -15,7 +15,7 @@ from config.schedules import SCHEDULED
 from config.settings import Settings
 from models.ledger import JobRow
 from models.listing import newest_jobs
-from models.tables import Job, table_of
+from models.tables import Job, Schedule, table_of
 from storage.engine import Engine
 from tasks.schedule import run_due
 from tasks.services import NoBroker
@@ -121,6 +121,69 @@ def test_run_queues_a_job_of_its_own_for_a_person(data: Path, engine: Engine) ->
         assert len(rows) == number
         assert any(row.job_id in answer.stdout for row in rows)
         assert {(row.kind, row.asked_by, row.state) for row in rows} == {("prune", f"person:{person()}", "queued")}
+
+
+KEEP_ONE, KEEP_NINE = ({"*": {"keep_last": number}} for number in (1, 9))
+
+
+def run_retention(data: Path, policies: dict[str, Any], *words: str) -> Result:
+    environ = {**ENVIRON, "STRONGROOM_RETENTION": json.dumps(policies)}
+    return CliRunner().invoke(app, ["--data", str(data), "schedule", "run", "retention", *words], env=environ)
+
+
+def look_with(engine: Engine, age: timedelta, **settings: Any) -> None:
+    run_due(engine.database, NoBroker(), plans(Settings(**{**SETTINGS, **settings})), now() - age, "host:1")
+
+
+def policies_of(engine: Engine, answer: Result) -> Any:  # JSON
+    """Return what the job is told that a command has just queued."""
+    job_id = json.loads(answer.stdout)["job_id"]
+    [payload] = [row.payload for row in jobs_of(engine) if row.job_id == job_id]
+    return json.loads(payload)["policies"]
+
+
+def test_while_a_service_runs_its_own_policies_hold_and_the_shells_are_named_as_passed_over(data: Path, engine: Engine) -> None:
+    look_with(engine, timedelta(0), retention=KEEP_NINE)
+    answer = run_retention(data, KEEP_ONE, "--json")
+    assert policies_of(engine, answer) == KEEP_NINE
+    told = json.loads(answer.stdout)
+    assert (told["settings_of"], told["arguments"]) == ("service", {"policies": KEEP_NINE})
+    assert told["passed_over"] == {"policies": KEEP_ONE}
+    shown = run_retention(data, KEEP_ONE).stdout
+    assert f"\nwith {json.dumps({'policies': KEEP_NINE})}, as the service was told" in shown
+    assert f"\nnot with {json.dumps({'policies': KEEP_ONE})}, as this shell says" in shown
+    assert "not with" not in run_retention(data, KEEP_NINE).stdout
+
+
+def test_a_service_that_has_no_policies_removes_nothing_though_this_shell_has_some(data: Path, engine: Engine) -> None:
+    look_with(engine, timedelta(0))
+    assert policies_of(engine, run_retention(data, KEEP_ONE, "--json")) == {}
+
+
+def test_a_service_that_was_started_anew_with_other_policies_goes_by_those(data: Path, engine: Engine) -> None:
+    look_with(engine, timedelta(seconds=15), retention=KEEP_ONE)
+    look_with(engine, timedelta(seconds=10), retention=KEEP_NINE)
+    assert policies_of(engine, run_retention(data, {}, "--json")) == KEEP_NINE
+
+
+@pytest.mark.parametrize("minutes", [None, 5])
+def test_where_no_service_looks_this_shells_policies_hold_and_that_is_said(
+    data: Path, engine: Engine, minutes: int | None
+) -> None:
+    if minutes is not None:
+        look_with(engine, timedelta(minutes=minutes), retention=KEEP_NINE)
+    answer = run_retention(data, KEEP_ONE, "--json")
+    assert policies_of(engine, answer) == KEEP_ONE
+    told = json.loads(answer.stdout)
+    assert (told["settings_of"], told["passed_over"]) == ("command", {})
+    assert "as this shell says: no service looks" in run_retention(data, KEEP_ONE).stdout
+
+
+def test_what_a_beat_of_an_older_release_goes_by_is_not_guessed(data: Path, engine: Engine) -> None:
+    look_with(engine, timedelta(0), retention=KEEP_NINE)
+    with engine.database.write() as connection:
+        connection.execute(update(table_of(Schedule)).values(arguments=None))
+    assert json.loads(run_retention(data, KEEP_ONE, "--json").stdout)["settings_of"] == "command"
 
 
 @pytest.mark.parametrize("command", ["show", "run"])
