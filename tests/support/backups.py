@@ -62,7 +62,9 @@ def filled(engine: Engine) -> Engine:
         connection.execute(text("UPDATE job SET finished_at = '2026-11-22 01:02:04.000000', outcome = '{\"n\": 1}'"))
         add_accesses(connection, [(one.version_id, 3, NOW) for one in engine.versions("/a/b")[:1]])
         connection.execute(
-            text("INSERT INTO schedule VALUES ('nightly', '2026-11-22 01:02:04.000000', '* * * * *', 'UTC', '', '{}')")
+            text(
+                "INSERT INTO schedule VALUES ('nightly', '2026-11-22 01:02:04.000000', '* * * * *', 'UTC', '', '{}', '{\"n\":1}')"
+            )
         )
         connection.execute(
             text(
