@@ -63,7 +63,8 @@ def filled(engine: Engine) -> Engine:
         add_accesses(connection, [(one.version_id, 3, NOW) for one in engine.versions("/a/b")[:1]])
         connection.execute(
             text(
-                "INSERT INTO schedule VALUES ('nightly', '2026-11-22 01:02:04.000000', '* * * * *', 'UTC', '', '{}', '{\"n\":1}')"
+                "INSERT INTO schedule"
+                " VALUES ('nightly', '2026-11-22 01:02:04.000000', '* * * * *', 'UTC', '', '{}', '{\"days\": 9}')"
             )
         )
         connection.execute(
