@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from io import BytesIO
 from itertools import chain, count
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,8 +19,9 @@ from botocore.exceptions import ClientError
 from storage.backup.s3_access import TRIES, Access
 from storage.backup.s3_client import client_of
 from storage.backup.s3_errors import PASSING, s3_errors, status_of
+from storage.backup.s3_silence import Patience, is_silence
 from storage.backup.target import PIECE_BYTES, Stored, Target, checked
-from strongroom.errors import ConfigurationError, InvalidRequest, NameTaken, StorageError, TargetUnreachable
+from strongroom.errors import ConfigurationError, InvalidRequest, NameTaken, StorageError
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -42,6 +44,7 @@ class S3Target:
     bucket: str
     prefix: str
     client: S3Client = field(repr=False, compare=False)
+    patience: Patience = field(repr=False, compare=False)
     tries: int = TRIES
     part_bytes: int = PART_BYTES
     always_in_parts: bool = False
@@ -59,7 +62,7 @@ class S3Target:
         """Put an object under the condition that there is none; a large one in parts, where the last request has it."""
         key = self._key(name)
         parts = _filled(pieces, self.part_bytes)
-        first = next(parts, bytearray())
+        first = next(parts, BytesIO())
         second = None if self.always_in_parts else next(parts, None)
         token = secrets.token_hex(16)
         if second is None and not self.always_in_parts:
@@ -68,7 +71,7 @@ class S3Target:
         else:
             self._put_parts(name, chain([first], [second] if second else [], parts), token)
 
-    def _put_parts(self, name: str, parts: Iterator[bytearray], token: str) -> None:
+    def _put_parts(self, name: str, parts: Iterator[BytesIO], token: str) -> None:
         key, said = self._key(name), f"cannot write {name} to"
         with self._said(said):
             if not self.always_in_parts and self._token_of(key) is not None:  # spares the parts; the condition comes with the end
@@ -81,12 +84,13 @@ class S3Target:
                     Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done}, IfNoneMatch="*"
                 )
         except BaseException:
-            with suppress(StorageError), self._said("cannot break off an upload to"):
-                self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
+            if not self.patience.is_over():  # else nobody hears it: `tidy` does it later
+                with suppress(StorageError), self._said("cannot break off an upload to"):
+                    self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
             raise
 
-    def _send(self, key: str, upload: str, parts: Iterator[bytearray], said: str) -> list[CompletedPartTypeDef]:
-        def send(number: int, body: bytearray) -> CompletedPartTypeDef:
+    def _send(self, key: str, upload: str, parts: Iterator[BytesIO], said: str) -> list[CompletedPartTypeDef]:
+        def send(number: int, body: BytesIO) -> CompletedPartTypeDef:
             sent = self.client.upload_part(Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)
             return {"PartNumber": number, "ETag": sent["ETag"]}
 
@@ -138,9 +142,11 @@ class S3Target:
                         broken = 0
                         yield piece
             except PASSING as error:
+                self.patience.broke_off(error)
                 broken += 1
-                if broken == self.tries:
-                    raise TargetUnreachable(f"{name} breaks off in {self.url}: {error}") from None
+                if broken == self.tries or (broken > 1 and is_silence(error)):
+                    with self._said(f"{name} breaks off in"):
+                        raise
             else:
                 return
 
@@ -190,7 +196,7 @@ class S3Target:
         return self._root + checked(name)
 
     def _said(self, what: str) -> AbstractContextManager[None]:
-        return s3_errors(f"{what} {self.url}", self.bucket)
+        return s3_errors(f"{what} {self.url}", self.bucket, self.client.meta.endpoint_url)
 
 
 def s3_target(url: str, access: Access) -> S3Target:
@@ -209,7 +215,9 @@ def s3_target(url: str, access: Access) -> S3Target:
     except InvalidRequest:
         raise _unusable() from None
     with s3_errors("the object store cannot be used", parts.netloc):
-        return S3Target(parts.netloc, prefix, client_of(access), access.tries)
+        client, patience = client_of(access), Patience(access.timeout_s)
+    patience.watch(client)
+    return S3Target(parts.netloc, prefix, client, patience, access.tries)
 
 
 def _unusable() -> ConfigurationError:
@@ -219,17 +227,23 @@ def _unusable() -> ConfigurationError:
     )
 
 
-def _filled(pieces: Iterable[bytes], size_bytes: int) -> Iterator[bytearray]:
-    """Yield the bytes of the pieces in parts of one size; the last may be smaller."""
-    part = bytearray()
+def _filled(pieces: Iterable[bytes], size_bytes: int) -> Iterator[BytesIO]:
+    """Yield the bytes of the pieces in parts of one size; the last may be smaller.
+
+    As files: the library sends those bit by bit, each in its time. A bytearray would have to go out whole within one.
+    """
+    part = BytesIO()
     for piece in pieces:
         view = memoryview(piece)
         while view:
-            taken = view[: size_bytes - len(part)]
-            part += taken
-            view = view[len(taken) :]
-            if len(part) == size_bytes:
-                yield part
-                part = bytearray()
-    if part:
-        yield part
+            view = view[part.write(view[: size_bytes - part.tell()]) :]
+            if part.tell() == size_bytes:
+                yield _rewound(part)
+                part = BytesIO()
+    if part.tell():
+        yield _rewound(part)
+
+
+def _rewound(part: BytesIO) -> BytesIO:
+    part.seek(0)
+    return part

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -20,6 +21,7 @@ from botocore.exceptions import (
     ConnectionError as Unconnected,
 )
 
+from storage.backup.s3_silence import is_silence
 from strongroom.errors import (
     BackupError,
     ConfigurationError,
@@ -36,6 +38,10 @@ PASSING = (Unconnected, HTTPClientError, ResponseStreamingError, IncompleteReadE
 """What a connection does that breaks."""
 
 _KEYS = "Set STRONGROOM_BACKUP_S3_ACCESS_KEY and STRONGROOM_BACKUP_S3_SECRET_KEY; the key has to list, read, write and remove."
+_SILENT = (
+    "Look at that server, which may be frozen or overloaded, at the network and at STRONGROOM_BACKUP_S3_ENDPOINT. "
+    "A job is tried again by itself; give a command again."
+)
 _ANSWERS: tuple[tuple[type[StorageError], str | None, frozenset[str], frozenset[int]], ...] = (
     (NotFound, "`strongroom backup list` shows the backups.", frozenset({"404", "NoSuchKey", "NotFound"}), frozenset()),
     (NameTaken, None, frozenset(), frozenset({412})),
@@ -63,7 +69,7 @@ def status_of(error: ClientError) -> int:
 
 
 @contextmanager
-def s3_errors(what: str, bucket: str) -> Iterator[None]:
+def s3_errors(what: str, bucket: str, endpoint: str = "") -> Iterator[None]:
     """Turn what the library raises into the StorageError that says what to do. No secret is in its words.
 
     Raises:
@@ -83,6 +89,8 @@ def s3_errors(what: str, bucket: str) -> Iterator[None]:
         hint = "Give the server a certificate that this machine trusts (AWS_CA_BUNDLE), or correct STRONGROOM_BACKUP_S3_ENDPOINT."
         raise ConfigurationError(f"{what}: the server's certificate is not trusted.", hint) from None
     except PASSING as error:
+        if is_silence(error):
+            raise TargetUnreachable(f"{what}: {_server(endpoint)} does not answer.", _SILENT) from None
         raise TargetUnreachable(f"{what}: {_first_line(error)}") from None
     except (NoCredentialsError, PartialCredentialsError):
         raise ConfigurationError(f"{what}: no credentials are set.", _KEYS) from None
@@ -104,6 +112,11 @@ def _answered(what: str, bucket: str, error: ClientError) -> StorageError:
 def _message(error: ClientError) -> str:
     answer: dict[str, Any] = error.response.get("Error", {})  # parsed XML
     return str(answer.get("Message", "")).strip()
+
+
+def _server(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _first_line(error: Exception) -> str:

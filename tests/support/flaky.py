@@ -24,6 +24,9 @@ class Flaky:
         """Connections on which everything is answered by 503."""
         self.calls_left: int | None = None
         """How many more answers there are before the other side is gone; None: any number."""
+        self.pause_s = 0.0
+        """How long each 64 KiB of a request take."""
+        self._line = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -52,10 +55,12 @@ class Flaky:
                     one.shutdown(socket.SHUT_RDWR)
             thread.join()
 
-    @staticmethod
-    def _pass_on(client: socket.socket, server: socket.socket) -> None:
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        if self.pause_s:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # or the system takes megabytes at once
         with suppress(OSError):
             while data := client.recv(65536):
+                self._line.wait(self.pause_s)
                 server.sendall(data)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sysconfig
@@ -34,6 +36,26 @@ class Store:
 
     bucket: str
     access: Access
+    pid: int
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the server: its kernel takes connections, and nobody answers. It goes on after the block, or when thawed."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            while not self.is_frozen():  # each of its threads stops when the system comes to it
+                os.sched_yield()
+            yield
+        finally:
+            self.thaw()
+
+    def is_frozen(self) -> bool:
+        """Tell whether none of its threads runs."""
+        return all("State:\tT" in (one / "status").read_text() for one in Path(f"/proc/{self.pid}/task").iterdir())
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -51,7 +73,8 @@ def running_store(bucket: str = "backups") -> Iterator[Store]:
     try:
         ports = dict(zip((*_PORTS, "s3.port.grpc"), _free_ports(len(_PORTS) + 1), strict=True))
         server = _start(binary, folder, ports)
-        store = Store(bucket, Access(f"http://127.0.0.1:{ports['s3.port']}", access_key="tester", secret_key="s3-secret"))
+        access = Access(f"http://127.0.0.1:{ports['s3.port']}", access_key="tester", secret_key="s3-secret")
+        store = Store(bucket, access, server.pid)
         _await(server, store, folder)
         yield store
     finally:

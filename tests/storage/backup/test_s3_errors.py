@@ -85,6 +85,15 @@ def test_what_never_got_an_answer_too(raised: Exception, kind: type[StorageError
         raise raised
 
 
+def test_of_a_server_that_is_silent_the_address_is_named_and_no_secret_in_it() -> None:
+    with (
+        pytest.raises(TargetUnreachable) as caught,
+        s3_errors("cannot list s3://bucket", "bucket", f"https://a:{SECRET}@host:1/x"),
+    ):
+        raise ReadTimeoutError(endpoint_url="https://host:1/bucket/a")
+    assert caught.value.message == "cannot list s3://bucket: https://host:1 does not answer."
+
+
 def test_other_errors_go_through() -> None:
     with pytest.raises(ZeroDivisionError), s3_errors("cannot list s3://bucket", "bucket"):
         raise ZeroDivisionError
