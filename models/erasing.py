@@ -21,7 +21,7 @@ from models.upkeep_tables import Audit, FindingRow, Label, Pin, RemovedVersion
 
 _VERSION, _REMOVED, _LIBRARY, _OBJECT = (table_of(kind) for kind in (Version, RemovedVersion, Library, StoredObject))
 _PIN, _LABEL, _AUDIT = (table_of(kind) for kind in (Pin, Label, Audit))
-_KEPT = (*NAMINGS, "erased", "exported", "imported")
+_KEPT = (*NAMINGS, "erased", "erased_from_backups", "exported", "imported")
 """What the audit trail goes on to say of what is erased: ids, by whom and why."""
 _TWO = (_VERSION, _REMOVED)
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -103,6 +103,11 @@ def erase_trail(connection: Connection, names: Collection[str], doomed: Callable
         ids = [row[0] for row in connection.execute(query).all() if doomed(row[1], row[2], row[3])]
         for some in in_parts(ids):
             connection.execute(delete(_AUDIT).where(_AUDIT.c.audit_id.in_(some)))
+
+
+def is_kept_in_trail(action: str) -> bool:
+    """Whether the audit trail goes on to say of what is erased that this was done."""
+    return action in _KEPT
 
 
 def is_held(connection: Connection, library_id: str, version: str | None) -> bool:

@@ -162,7 +162,10 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was told of this version, or of all of the library when it is None, up to ``at`` never was: it is gone for good."""
+    """What was told of this version, or of all of the library when it is None, up to ``at`` never was: it is gone for good.
+
+    ``since`` is when the first of it was stored; None in entries of releases that did not tell.
+    """
 
     key: ClassVar[str] = "erased"
     library_id: str
@@ -171,18 +174,37 @@ class Erased:
     at: datetime
     by: str
     why: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedFromBackups:
+    """No backup in that repository holds any more what was erased up to ``until``; so many had to go for that."""
+
+    key: ClassVar[str] = "erased_from_backups"
+    library_id: str
+    version: str | None
+    repository_id: str
+    place: str
+    backups: int
+    until: datetime
+    at: datetime
+    by: str
+    why: str = ""
 
 
 Silent = Void | Purged
 """What nobody did: the audit trail does not tell of it."""
-Done = Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Naming | Exported | Imported | Erased
+Told = Naming | Exported | Imported | Erased | ErasedFromBackups
+"""What tells of whole libraries, by their ids alone."""
+Done = Removed | Restored | Pinned | Unpinned | Labelled | LatestHeld | RolledBack | Told
 Event = Silent | Done
 _KINDS: tuple[type[Event], ...] = (
     *(Void, Removed, Restored, Purged, Pinned, Unpinned, Labelled, LatestHeld, RolledBack),
-    *(Renamed, Aliased, Unaliased, Exported, Imported, Erased),
+    *(Renamed, Aliased, Unaliased, Exported, Imported, Erased, ErasedFromBackups),
 )
 _KIND_OF = {kind.key: kind for kind in _KINDS}
-_TIMES = ("at", "stored_at", "to_stored_at")
+_TIMES = ("at", "stored_at", "to_stored_at", "since", "until")
 
 
 REDACTED = "." * 64
@@ -212,7 +234,7 @@ def parse_entry(entry: Mapping[str, Any]) -> Event | VersionRecord | None:
     if kind is None:
         return None
     values: dict[str, Any] = {field.name: told[field.name] for field in fields(kind) if field.name in told}  # as JSON has them
-    values.update({name: datetime.fromisoformat(values[name]) for name in _TIMES if name in values})
+    values.update({name: datetime.fromisoformat(values[name]) for name in _TIMES if values.get(name)})
     return kind(**values)
 
 

@@ -44,3 +44,5 @@ class Interface:
     plan_erasure = Operation(libraries.plan_erasure)
     erase = Operation(libraries.erase)
     resume_erasures = Operation(libraries.resume_erasures)
+    plan_backup_erasure = Operation(libraries.plan_backup_erasure)
+    erase_from_backups = Operation(libraries.erase_from_backups)

@@ -11,6 +11,7 @@ from storage.backup.place import Place
 from storage.bring_in import Brought, import_file
 from storage.curating import PROGRAM
 from storage.erase.backups import BackupHolders
+from storage.erase.from_backups import BackupPlan, FromBackups, GoneFromBackups
 from storage.erase.plan import Plan, find_targets
 from storage.erase.run import Done, Erasure
 from storage.export import Written
@@ -120,7 +121,8 @@ def plan_erasure(
 def erase(room: Room, plan: Plan, *, why: str, by: str = PROGRAM, backups: Place | None = None) -> Done:
     """Erase what a plan says, for good: on return it is gone from the data folder, and ``proof`` says what was searched.
 
-    What ``proof.left`` names holds something of it still: remove it, then ``resume_erasures``. Backups are named and not changed.
+    What ``proof.left`` names holds something of it still: remove it, then ``resume_erasures``. Backups are named; see
+    ``erase_from_backups``.
 
     Raises:
         InvalidRequest: no reason is given, or an accepted job would bring it back.
@@ -140,6 +142,38 @@ def resume_erasures(room: Room, *, backups: Place | None = None) -> list[Done]:
     return _erasure(room, backups).resume()
 
 
+def plan_backup_erasure(room: Room, *, backups: Place | None = None) -> BackupPlan:
+    """Return what it takes that backups, too, hold nothing any more of what was erased here. Changes nothing.
+
+    ``backups`` is the place; without, the folder ``backups`` of the data folder.
+
+    Raises:
+        InvalidRequest: an erasure was cut short; ``resume_erasures`` goes first.
+        StorageError: the place does not answer.
+    """
+    return FromBackups(room.engine, backups or _own_backups(room)).plan()
+
+
+def erase_from_backups(
+    room: Room, plan: BackupPlan, *, why: str, by: str = PROGRAM, backups: Place | None = None
+) -> GoneFromBackups:
+    """Remove each backup that holds something of what was erased here, behind a full one that holds none. Nothing brings them back.
+
+    What ``left`` names holds something of it still, or may. Run twice, the second finds nothing to do.
+
+    Raises:
+        InvalidRequest: no reason is given, or an erasure was cut short.
+        StalePlan: more backups hold it than the plan says; nothing was removed.
+        BackupError: no backup can be taken that holds none of it; nothing was removed.
+        StorageError: the place, the catalogue or the operating system refused; calling again goes on.
+    """
+    return FromBackups(room.engine, backups or _own_backups(room)).apply(plan, Actor(by, why))
+
+
+def _own_backups(room: Room) -> Place:
+    return Place(str(room.engine.folder.root / "backups"))
+
+
 def _shown(room: Room, renaming: Renaming) -> Renaming:
     room.engine.tree.catch_up()
     return renaming
@@ -147,6 +181,6 @@ def _shown(room: Room, renaming: Renaming) -> Renaming:
 
 def _erasure(room: Room, backups: Place | None) -> Erasure:
     engine = room.engine
-    others = [BackupHolders(backups or Place(str(engine.folder.root / "backups")), engine.database)]
+    others = [BackupHolders(backups or _own_backups(room), engine.folder, engine.database)]
     shown = shown_mode(engine.folder, engine.options.tree)
     return Erasure(engine.archive, engine.tree, shown, engine.options.limits, others)

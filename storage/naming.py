@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from models.names import AliasRow
-from storage.events import Erased, Event, Exported, Imported, Void
+from storage.events import Erased, Event, Told, Void
 from storage.index import VersionRecord
 from storage.name_events import Aliased, Naming, Renamed, Unaliased
 
@@ -86,5 +86,4 @@ def without_erased(records: Sequence[VersionRecord], events: Sequence[Event]) ->
         return not any(key in ends and at <= ends[key] for key in ((library_id, None), (library_id, version)))
 
     left = [one for one in records if is_left(one.library_id, one.version, one.stored_at)]
-    named = (Void, Erased, Renamed, Aliased, Unaliased, Exported, Imported)
-    return left, [one for one in events if isinstance(one, named) or is_left(one.library_id, one.version, one.at)]
+    return left, [one for one in events if isinstance(one, Void | Told) or is_left(one.library_id, one.version, one.at)]

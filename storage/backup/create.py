@@ -8,21 +8,23 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from models.backups import BackupRow, begin_backup, end_backup, give_up_backups
 from models.changes import epoch, forget_changes, note_anew
 from storage.backup.copying import Copying, Progress
+from storage.backup.doomed import doomed_packs
 from storage.backup.lacking import Lacking, keep_lacking, keep_mended, look_at
 from storage.backup.lists import Entry, read_lists
-from storage.backup.manifest import Kind, Manifest, new_backup_id, write_manifest
+from storage.backup.manifest import Kind, Manifest, backup_ids, new_backup_id, remove_manifest, write_manifest
 from storage.backup.packs import PACK_BYTES, PackWriter
 from storage.backup.parents import Parents
 from storage.backup.readers import told_readers
 from storage.backup.repository import Repository
-from storage.backup.resume import Kept, kept_packs
+from storage.backup.resume import Kept, doom_spare, kept_packs
 from storage.backup.snapshot import Snapshot, take_snapshot
 from storage.backup.untold import Records
 from storage.backup.unusable import keep_unusable, marked
@@ -55,8 +57,10 @@ class Create:
     clock: Callable[[], datetime] = _now
     pack_bytes: int = PACK_BYTES
 
-    def run(self, *, full: bool = False) -> Manifest:
+    def run(self, *, full: bool = False, without: Set[str] = frozenset()) -> Manifest:
         """Take a backup: incremental behind the newest one that is whole, full when there is none or when it is asked for.
+
+        ``without`` are packs of a run that did not come to its end which this one must not go on with.
 
         A newer one whose manifest cannot be used is passed over: the new one says so, and it is a finding. On return the new one
         is durable, and what it added was read back. Called again after it failed, or was killed, it goes on.
@@ -69,13 +73,14 @@ class Create:
         row = BackupRow(
             new_backup_id(self.repository, began), self.repository.target.url, "full" if full else "incremental", "running", began
         )
-        with kept_packs(self.engine.folder, self.repository) as kept:
+        with kept_packs(self.engine.folder, self.repository, without) as kept:
             self._begin(row, alone=kept.lasting)
             try:
                 manifest = self._rounds(row.backup_id, kept, full=full, started_s=started_s)
             except StorageError as error:
                 self._end(replace(row, state="failed", finished_at=self.clock(), error=error.message))
                 raise
+            doom_spare(self.repository, kept, manifest, self.clock())
             kept.forget()
         self._end(as_row(manifest, self.repository.target.url, began))
         keep_mended(self.engine, self.clock())
@@ -99,7 +104,7 @@ class Create:
             lacking = look_at(self.engine, damaged)
             keep_lacking(self.engine, lacking, self.clock())
             raise _lacks(damaged, lacking)
-        raise BackupError(f"Copying took longer than {LONGEST}, again and again.", "Run it again: what was copied stays.")
+        raise BackupError(f"{round_.missed}, again and again.", "Run it again: what was copied stays.")
 
     def _begin(self, row: BackupRow, *, alone: bool) -> None:
         with self.engine.database.write("backup") as connection:
@@ -122,6 +127,8 @@ class _Round:
         self._create, self._backup_id, self._kept, self._now, self._spoiled = create, backup_id, kept, now, spoiled
         self._engine, self._repository = create.engine, create.repository
         self.spool = self._engine.folder.tmp / f"{secrets.token_hex(12)}.backup"
+        self.missed = ""
+        """Why there is no manifest, though nothing was damaged."""
 
     def run(self, *, full: bool, started_s: float) -> tuple[Manifest | None, dict[str, str]]:
         """Return the manifest of the backup, or none, and what was found damaged."""
@@ -137,6 +144,7 @@ class _Round:
                 basis.entries = read_lists(self._repository, parent.lists)
             except BackupDamaged as error:
                 self._spoil(parent, error)
+                self.missed = error.message.removesuffix(".")
                 return None, {}
         if snapshot.compare:
             assert basis.entries is not None
@@ -147,6 +155,7 @@ class _Round:
         if copying.damaged:
             return None, copying.damaged
         if self._create.clock() - self._now > LONGEST:
+            self.missed = f"Copying took longer than {LONGEST}"
             return None, {}
         writing = Writing(self._repository, self._engine.folder.tmp, self._kept, self._create.pack_bytes)
         manifest = writing.manifest(self._backup_id, basis, snapshot, copying, self.spool)
@@ -155,7 +164,26 @@ class _Round:
         took_s = round(time.monotonic() - started_s, 3)
         manifest = replace(manifest, finished_at=self._create.clock(), seconds=took_s, marks=marks)
         write_manifest(self._repository, manifest)
-        return manifest, {}
+        if self._is_sound(manifest):
+            return manifest, {}
+        self.missed = "What it builds on is being erased from the backups"
+        return None, {}
+
+    def _is_sound(self, manifest: Manifest) -> bool:
+        """Whether what the backup needs stays, now that it is there; else it goes again. An erasure waits for no backup.
+
+        That dooms packs first, and looks for manifests then (``storage.erase.from_backups``): one of the two sees the other.
+        """
+        try:
+            sound = doomed_packs(self._repository).isdisjoint(manifest.packs)
+            if sound and (manifest.parent is None or manifest.parent in backup_ids(self._repository)):
+                return True
+        except StorageError:
+            with suppress(StorageError):  # nobody knows: then it is none
+                remove_manifest(self._repository, self._backup_id)
+            raise
+        remove_manifest(self._repository, self._backup_id)
+        return False
 
     def _spoil(self, parent: Manifest, error: BackupDamaged) -> None:
         """Note that a backup was found damaged, as a verification would: the next round builds on none that shares with it."""

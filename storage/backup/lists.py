@@ -103,6 +103,15 @@ def read_lists(repository: Repository, parts: Sequence[Part]) -> dict[str, Entry
     return entries
 
 
+def entries_in(repository: Repository, ref: Ref) -> Iterator[Entry]:
+    """Yield the entries in an item of a list, whether a later item takes them away or not.
+
+    Raises:
+        BackupDamaged: as ``read_lists``.
+    """
+    yield from (_entry(line) for line in read_item(repository, ref) if "gone" not in line)
+
+
 def find_entry(repository: Repository, parts: Sequence[Part], segment_sha256: str) -> Entry | None:
     """Return the entry of one segment, if a backup has it. Reads the list from its end, and keeps nothing of it in memory.
 

@@ -136,9 +136,14 @@ def write_manifest(repository: Repository, manifest: Manifest) -> int:
         if read_manifest(repository, manifest.backup_id) != manifest:
             raise BackupDamaged(f"The manifest of {manifest.backup_id} does not read back as it was written.")
     except (BackupDamaged, NotFound):
-        repository.target.remove(f"{BACKUPS}{manifest.backup_id}{_SUFFIX}")
+        remove_manifest(repository, manifest.backup_id)
         raise
     return sum(map(len, sealed))
+
+
+def remove_manifest(repository: Repository, backup_id: str) -> None:
+    """Have a backup be no more. Nothing happens when it is not there; what it alone needed stays, for a prune."""
+    repository.target.remove(f"{BACKUPS}{backup_id}{_SUFFIX}")
 
 
 def read_manifest(repository: Repository, backup_id: str) -> Manifest:

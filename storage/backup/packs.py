@@ -15,7 +15,8 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from storage.backup.repository import Ref, Repository, doomed_packs, pack_path
+from storage.backup.doomed import doomed_packs
+from storage.backup.repository import Ref, Repository, pack_path
 from storage.backup.seal import NONE
 from storage.backup.target import PIECE_BYTES
 from strongroom import durable
@@ -24,7 +25,7 @@ from strongroom.errors import BackupDamaged, IntegrityError, NameTaken
 PACK_BYTES = 32 << 20
 """How large a pack grows: two are in memory at a time, one that fills and one that is on its way."""
 
-_SALT_BYTES = 16
+SALT_BYTES = 16
 """Behind the items of a pack that needs another name than equal bytes had."""
 
 
@@ -100,7 +101,7 @@ class PackWriter:
         sealed = data if self._repository.seal.kind == NONE else b"".join(self._repository.seal.sealed(_cut(data)))
         name = hashlib.sha256(sealed).hexdigest()
         if not self._create(name, partial(_cut, sealed)):
-            return self._keep(data + secrets.token_bytes(_SALT_BYTES), items)
+            return self._keep(data + secrets.token_bytes(SALT_BYTES), items)
         return _pack(name, len(sealed), items)
 
     def _keep_large(self, key: str, path: Path, sha256: str, check: Callable[[int], None]) -> Pack:
@@ -121,7 +122,7 @@ class PackWriter:
         """Seal to a file: its name is known at the end only, and sealing again would give other bytes."""
         whole, size = hashlib.sha256(), 0
         with durable.os_errors("cannot write what is sealed"), sealed.open("wb") as file:
-            salt = [secrets.token_bytes(_SALT_BYTES)] if self._repository.seal.kind == NONE else []
+            salt = [secrets.token_bytes(SALT_BYTES)] if self._repository.seal.kind == NONE else []
             for piece in self._repository.seal.sealed(chain(_proven(_read(path, check), sha256), salt)):
                 whole.update(piece)
                 size += len(piece)

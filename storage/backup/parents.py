@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from models.backups import BackupRow, remembered_backups
 from models.changes import epoch
 from models.database import Database
+from storage.backup.doomed import doomed_packs
 from storage.backup.manifest import Manifest, manifests, read_manifest
 from storage.backup.readers import is_for_all
-from storage.backup.repository import PACKS, Repository, doomed_packs
+from storage.backup.repository import PACKS, Repository
 from storage.backup.snapshot import EPOCH
 from strongroom.errors import BackupDamaged, BackupKeyError, NotFound
 

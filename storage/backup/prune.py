@@ -9,8 +9,6 @@ backup goes is doomed from that moment on, and not from an earlier one.
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,8 +17,9 @@ from sqlalchemy import Connection
 
 from models.backups import BackupRow, note_removed, remembered_backups
 from models.database import Database
-from storage.backup.manifest import Manifest, manifests
-from storage.backup.repository import BACKUPS, DOOMED, PACKS, Doomed, Repository, doomed, pack_path
+from storage.backup.doomed import Doomed, doom, doomed
+from storage.backup.manifest import Manifest, manifests, remove_manifest
+from storage.backup.repository import PACKS, Repository, pack_path
 from storage.backup.target import Stored
 from storage.retention import Candidate, Policy, Revision, plan_library
 from strongroom.errors import BackupError
@@ -86,12 +85,12 @@ class Prune:
         due = self._remove_doomed(state, now)
         going = {one.backup_id for one in fates if not one.keep}
         for backup_id in sorted(going):
-            self.repository.target.remove(f"{BACKUPS}{backup_id}.json")
+            remove_manifest(self.repository, backup_id)
         with self.database.write("prune") as connection:
             note_removed(connection, going | self._unnoted(connection, state))
         new = self._unneeded(state, going, now)
         if new:
-            self._doom(new, now)
+            doom(self.repository, new, now)
         self.repository.target.tidy(now - WAIT)
         return Pruned(tuple(fates), len(new), _sum(sizes, new), len(due), _sum(sizes, due), tuple(sorted(state.damaged)))
 
@@ -161,7 +160,7 @@ class Prune:
             rest = frozenset(name for name in one.packs - needed if name in state.packs and name not in due)
             if rest != one.packs:
                 if rest:
-                    self._doom(rest, one.at)
+                    doom(self.repository, rest, one.at)
                 self.repository.target.remove(path)
         for name in due:
             del state.packs[name]
@@ -175,10 +174,6 @@ class Prune:
         old = {name for name, one in state.packs.items() if one.at <= now - WAIT}
         freed = {name for one in going for name in state.manifests[one].packs}
         return ((old | freed) & state.packs.keys()) - state.needed(going) - already
-
-    def _doom(self, packs: Collection[str], at: datetime) -> None:
-        told = json.dumps({"at": at.isoformat(), "packs": sorted(packs)}).encode()
-        self.repository.target.create(f"{DOOMED}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json", [told])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from storage.backup.seal import NONE, Seal
+from storage.backup.seal import HEAD_BYTES, NONE, Seal
 from storage.backup.target import Target, prove
 from strongroom.errors import BackupDamaged, BackupError, BackupKeyError, NameTaken, NotFound, StorageError
 
 FORMAT = 1
 MARK = "strongroom-backup.json"
-PACKS, BACKUPS, DOOMED = "packs/", "backups/", "doomed/"
+PACKS, BACKUPS = "packs/", "backups/"
 _NONE_THERE = (
     "Is its name right, and its disk mounted? Those of a data folder lie in its folder `backups`, if nothing else was set. "
     "`strongroom backup create` makes the first."
-)
-_DOOMED_ANEW = (
-    "Remove that file at the target while no prune runs: the next `strongroom backup prune` finds anew what nothing needs."
 )
 
 
@@ -127,6 +124,17 @@ class Repository:
             yield piece[max(0, offset - at) : max(0, offset + size_bytes - at)]
             at += len(piece)
 
+    def plain_bytes(self, name: str, size_bytes: int) -> int:
+        """Return how many plain bytes a pack has that takes so many at the target.
+
+        Raises:
+            BackupDamaged: it is missing, or no sealed file.
+        """
+        if self.seal.kind == NONE:
+            return size_bytes
+        head = b"".join(_found(self.read(pack_path(name), 0, HEAD_BYTES), name, self.target.url))
+        return self.seal.plain_bytes(size_bytes, head)
+
     def item(self, ref: Ref) -> bytes:
         """Return what lies at a place, proven by its digest. For what fits into memory.
 
@@ -149,40 +157,6 @@ def _found(pieces: Iterator[bytes], name: str, url: str) -> Iterator[bytes]:
 def pack_path(name: str) -> str:
     """Return the name under which a target keeps a pack."""
     return f"{PACKS}{name[:2]}/{name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Doomed:
-    """Packs that a prune found unneeded at that time: nothing may build on them. They are removed a day later."""
-
-    at: datetime
-    packs: frozenset[str]
-
-
-def doomed(repository: Repository) -> dict[str, Doomed]:
-    """Return what is doomed, by the name of the file that says so.
-
-    Raises:
-        BackupDamaged: a file says nothing that can be understood.
-    """
-    while True:
-        try:
-            return {one.name: _doomed(repository, one.name) for one in repository.target.names(DOOMED)}
-        except NotFound:  # a prune put another one in its place: what it says is there already
-            continue
-
-
-def _doomed(repository: Repository, name: str) -> Doomed:
-    try:
-        told = json.loads(repository.file(name))
-        return Doomed(datetime.fromisoformat(told["at"]), frozenset(told["packs"]))
-    except (BackupDamaged, ValueError, KeyError, TypeError) as error:
-        raise BackupDamaged(f"{name} in {repository.target.url} is damaged: {error}.", _DOOMED_ANEW, {"name": name}) from error
-
-
-def doomed_packs(repository: Repository) -> set[str]:
-    """Return all packs that are doomed."""
-    return {name for one in doomed(repository).values() for name in one.packs}
 
 
 def open_repository(target: Target, seal: Seal) -> Repository:

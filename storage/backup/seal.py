@@ -6,6 +6,7 @@ The operator's own ``age`` opens what is sealed here, with the key file as it is
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,10 @@ NONE, AGE = "none", "age"
 
 _READABLE_BY_ALL = 0o007
 _LARGEST_KEY_FILE = 64 * 1024
+HEAD_BYTES = 64 << 10
+"""The header of a sealed file is shorter: some 100 bytes for each recipient."""
+_NONCE_BYTES, _TAG_BYTES, _CHUNK_BYTES = 16, 16, 64 << 10
+_MAC = re.compile(rb"^--- [A-Za-z0-9+/]+\n", re.MULTILINE)
 _MAKE_ONE = "Set STRONGROOM_BACKUP_KEY_FILE to the key file; docs/how-to/backup-encryption.md says what to do without it."
 
 
@@ -49,6 +54,13 @@ class Seal(Protocol):
             BackupDamaged: they are not what was sealed, or end too early. What was yielded before is right as far as it goes.
         """
 
+    def plain_bytes(self, sealed_bytes: int, head: bytes) -> int:
+        """Return how many bytes are sealed in a file of so many, of which ``head`` is the beginning: ``HEAD_BYTES``, or all.
+
+        Raises:
+            BackupDamaged: this is no beginning of such a file.
+        """
+
     def check(self, kind: str, recipients: Sequence[str]) -> None:
         """Compare with how a target says that it is sealed, before anything else is done with it.
 
@@ -70,6 +82,10 @@ class Unsealed:
     def opened(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the pieces."""
         yield from pieces
+
+    def plain_bytes(self, sealed_bytes: int, head: bytes) -> int:  # noqa: ARG002 - a seal's
+        """Return that very number."""
+        return sealed_bytes
 
     def check(self, kind: str, recipients: Sequence[str]) -> None:
         """Refuse a target that is sealed."""
@@ -111,6 +127,14 @@ class Keys:
             raise BackupDamaged(f"It is no sealed file: {error}.") from None
         except OSError as error:  # the library's word for a piece that fails its authentication, or is missing
             raise BackupDamaged(f"A sealed file is damaged or cut short: {error}.") from None
+
+    def plain_bytes(self, sealed_bytes: int, head: bytes) -> int:
+        """Take off what age adds: a header that ends with a MAC, a nonce, and a tag behind every 64 KiB."""
+        found = _MAC.search(head)
+        if found is None:
+            raise BackupDamaged("It is no sealed file: its header has no end.")
+        payload = sealed_bytes - found.end() - _NONCE_BYTES
+        return payload - _TAG_BYTES * -(-payload // (_CHUNK_BYTES + _TAG_BYTES))
 
     def check(self, kind: str, recipients: Sequence[str]) -> None:
         """Refuse a target that is not sealed, or for others alone."""

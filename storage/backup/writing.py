@@ -62,7 +62,7 @@ class Writing:
             lists = ListWriter(packs)
             lists.add(entries, gone)
             for number, piece in enumerate(snapshot.pieces):
-                packs.add(_key(number), spooled(spool, piece), piece.sha256)
+                packs.add(_key(number, piece), spooled(spool, piece), piece.sha256)
             packs.finish()
         part = lists.part(snapshot.as_of, self.refs)
         before = () if parent is None or basis.anew else parent.lists
@@ -127,12 +127,13 @@ class Writing:
 
     def _pieces(self, snapshot: Snapshot, *, journal: bool) -> list[tuple[Piece, Ref]]:
         numbered = enumerate(snapshot.pieces)
-        return [(piece, self.refs[_key(number)]) for number, piece in numbered if (piece.what == JOURNAL) is journal]
+        return [(piece, self.refs[_key(number, piece)]) for number, piece in numbered if (piece.what == JOURNAL) is journal]
 
     def _keep(self, pack: Pack) -> None:
+        self.kept.keep(pack)
         self.refs.update(pack.items)
         self.sizes[pack.name] = pack.size_bytes
 
 
-def _key(number: int) -> str:
-    return f"piece {number:06}"
+def _key(number: int, piece: Piece) -> str:
+    return f"piece {number:06} {piece.what}"

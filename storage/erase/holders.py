@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from storage.erase.scope import Scope
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -19,6 +21,6 @@ class Holding:
 class Holders(Protocol):
     """Knows copies beyond the data folder's own. A backup target is one."""
 
-    def holding(self, segments: Collection[str], contents: Collection[str]) -> Iterable[Holding]:
-        """Yield what holds one of these segments (digests of their bytes) or contents, by what it has recorded itself."""
+    def holding(self, scope: Scope, contents: Collection[str]) -> Iterable[Holding]:
+        """Yield what holds, or may, what is told of this scope, or one of these contents, by what it has recorded itself."""
         ...

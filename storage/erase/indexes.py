@@ -18,12 +18,11 @@ from models.sweeping import condemn_dead, condemned_segments, forget_segments, k
 from storage.carry import carry_over
 from storage.compact import Compaction
 from storage.erase.needles import Gone
-from storage.erase.note import Note
+from storage.erase.scope import Scope
 from storage.events import read_events
 from storage.index import Index, VersionRecord, read_index
 from storage.index_files import replace_index
 from storage.layout import DataFolder
-from storage.naming import Names
 from storage.trail import Archive
 from strongroom import durable
 from strongroom.errors import IntegrityError, TransientIO
@@ -47,7 +46,7 @@ def survey(folder: DataFolder, contents: Collection[str]) -> set[str]:
     return found
 
 
-def told_contents(folder: DataFolder, note: Note, names: Names) -> set[str]:
+def told_contents(folder: DataFolder, scope: Scope) -> set[str]:
     """Return the contents that indexes, those in the trash too, and the journal tell of what is to be erased.
 
     Of revisions that were given up before no row may be left, and their bytes may be there still.
@@ -56,24 +55,24 @@ def told_contents(folder: DataFolder, note: Note, names: Names) -> set[str]:
     for path in [*_indexes(folder), *folder.trash.glob("swept-*.index")]:
         with suppress(IntegrityError):  # of one that is in place ``survey`` tells
             records += read_index(path, path.stem[-64:]).versions
-    return {one.content_sha256 for one in records if _is_doomed(one, note, names)}
+    return {one.content_sha256 for one in records if _is_doomed(one, scope)}
 
 
-def forget_records(archive: Archive, note: Note, names: Names, gone: Gone) -> None:
+def forget_records(archive: Archive, scope: Scope, gone: Gone) -> None:
     """Have no index tell of the versions any more: each that does is replaced by one that says the rest. Durable on return.
 
     Raises:
         DiskFull, TransientIO, PermissionRefused: the operating system refused; calling again goes on.
     """
     folder = archive.folder
-    words = [orjson.dumps(name) for library_id, _ in note.targets for name in names.ever(library_id)]
+    words = [orjson.dumps(name) for name in scope.ids()]
     for path in _indexes(folder):
         data = path.read_bytes() if path.exists() else b""
         if not any(word in data for word in words) and not gone.told_in(data):
             continue
         index = _read(path)
         records = index.versions if index is not None else ()
-        kept = [one for one in records if one.content_sha256 not in gone.contents and not _is_doomed(one, note, names)]
+        kept = [one for one in records if one.content_sha256 not in gone.contents and not _is_doomed(one, scope)]
         if index is not None and len(kept) < len(index.versions):
             told = replace(index, versions=tuple(kept))
             with durable.os_errors("cannot replace an index"):
@@ -82,8 +81,8 @@ def forget_records(archive: Archive, note: Note, names: Names, gone: Gone) -> No
                 note_change(connection, [index.segment_sha256], "changed")
 
 
-def _is_doomed(record: VersionRecord, note: Note, names: Names) -> bool:
-    return record.stored_at <= note.at and note.hits(names.today(record.library_id, record.stored_at), record.version)
+def _is_doomed(record: VersionRecord, scope: Scope) -> bool:
+    return scope.target_of(record.library_id, record.version, record.stored_at) is not None
 
 
 def empty_segments(archive: Archive, names: Sequence[str]) -> None:

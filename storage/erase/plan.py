@@ -12,14 +12,15 @@ from sqlalchemy import Connection
 
 from models.catalogue import list_libraries
 from models.database import Database
-from models.erasing import Doomed, doomed_revisions, referring_places, segments_with, stored_bytes
+from models.erasing import Doomed, doomed_revisions, referring_places, stored_bytes
 from models.mending import holders
 from models.names import list_aliases, real_name
 from storage.documents import Limits, unpack
 from storage.erase.holders import Holders, Holding
 from storage.erase.note import Target
-from storage.layout import DataFolder
+from storage.erase.scope import Scope, names_told
 from storage.paths import LATEST
+from storage.trail import Archive
 from strongroom.errors import NotFound, StorageError
 from strongroom.inbox import InboxFile
 
@@ -75,10 +76,9 @@ def find_targets(
     return ((real, version),)
 
 
-def make_plan(
-    folder: DataFolder, database: Database, targets: Sequence[Target], others: Sequence[Holders], limits: Limits
-) -> Plan:
+def make_plan(archive: Archive, targets: Sequence[Target], others: Sequence[Holders], limits: Limits) -> Plan:
     """Return what an erasure of these would do now."""
+    folder, database = archive.folder, archive.database
     with database.read() as connection:
         revisions = [one for library_id, version in targets for one in doomed_revisions(connection, library_id, version)]
         contents = {one.content_sha256 for one in revisions if one.content_sha256}
@@ -86,12 +86,17 @@ def make_plan(
         gone = contents - {one.content_sha256 for one in shared}
         size, referring = stored_bytes(connection, gone), len(referring_places(connection, gone))
         names = {name for library_id, _ in targets for name in (library_id, *_aliases(connection, library_id))}
-        segments = segments_with(connection, gone)
-    backups = tuple(held for one in others for held in one.holding(segments, gone))
+    backups = tuple(held for one in others for held in one.holding(_meant(archive, targets, revisions), gone))
     waiting = tuple(path.name for path in sorted(folder.inbox.glob("*.inbox")) if holds_any(path, gone, limits))
     digest = hashlib.sha256(repr((sorted(targets, key=repr), sorted(one.version_id for one in revisions))).encode()).hexdigest()
     told = (tuple(revisions), tuple(sorted(gone)), size, tuple(shared), referring, waiting, backups, tuple(sorted(names)))
     return Plan(digest[:16], tuple(targets), *told)
+
+
+def _meant(archive: Archive, targets: Sequence[Target], revisions: Sequence[Doomed]) -> Scope:
+    at = max((one.stored_at for one in revisions), default=archive.clock())
+    ends = dict.fromkeys(targets, max(at, archive.clock()))
+    return Scope(ends, names_told(archive.folder.journal), min((one.stored_at for one in revisions), default=None))
 
 
 def still_held(connection: Connection, contents: Collection[str], targets: Collection[Target]) -> list[StillHeld]:

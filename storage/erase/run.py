@@ -37,9 +37,9 @@ from storage.erase.needles import Gone
 from storage.erase.note import Note, Target, drop_note, pending_notes, write_note
 from storage.erase.plan import Plan, StillHeld, make_plan, still_held
 from storage.erase.proof import Proof, prove
-from storage.erase.words import ends_of, erased, tells, what_is_left
-from storage.events import REDACTED, read_events
-from storage.index import VersionRecord
+from storage.erase.scope import Scope, names_told, scope_of
+from storage.erase.words import ends_of, erased, told_target, what_is_left
+from storage.events import REDACTED
 from storage.journal import wipe_entries
 from storage.name_events import Unaliased
 from storage.naming import Names
@@ -81,7 +81,7 @@ class Erasure:
 
     def plan(self, targets: Sequence[Target]) -> Plan:
         """Return what erasing these would do."""
-        return make_plan(self.archive.folder, self.archive.database, targets, self.others, self.limits)
+        return make_plan(self.archive, targets, self.others, self.limits)
 
     def apply(self, plan: Plan, actor: Actor) -> Done:
         """Erase what a plan says; on return it is gone, and that is proven. Nothing brings it back.
@@ -108,7 +108,7 @@ class Erasure:
                 )
             self._recode(now.contents)
             note = self._note(now, actor)
-            told = told_contents(self.archive.folder, note, self._names())
+            told = told_contents(self.archive.folder, scope_of(note, self._names()))
             note = replace(note, contents=tuple(sorted({*note.contents, *told})))
             with durable.os_errors("cannot begin to erase"):
                 write_note(self.archive.folder, note)
@@ -157,14 +157,14 @@ class Erasure:
             going = set(note.contents) - {one.content_sha256 for one in kept}
             holding = segments_with(connection, going)
             drop_objects(connection, going)
-        names = self._names()
+        scope = scope_of(note, self._names())
         holding |= survey(folder, going)
-        backups = tuple(held for one in self.others for held in one.holding(holding, going))
+        backups = tuple(held for one in self.others for held in one.holding(scope, going))
         gone = Gone(frozenset(going), frozenset(holding))
         empty_segments(self.archive, sorted(holding))
-        forget_records(self.archive, note, names, gone)
+        forget_records(self.archive, scope, gone)
         with durable.os_errors("cannot erase"):
-            self._scrub(note, gone, names, stored)
+            self._scrub(note, gone, scope, stored)
             proof = prove(folder, note, gone)
             if not database.is_within(folder.root):
                 proof = replace(proof, not_searched=(*proof.not_searched, "the database's own files"))
@@ -173,11 +173,11 @@ class Erasure:
         return Done(note.erasure_id, note.targets, tuple(sorted(going)), tuple(kept), backups, proof)
 
     def _names(self) -> Names:
-        return Names(one for one in read_events(self.archive.folder.journal) if not isinstance(one, VersionRecord))
+        return names_told(self.archive.folder.journal)
 
-    def _scrub(self, note: Note, gone: Gone, names: Names, stored: set[tuple[str, str]]) -> None:
+    def _scrub(self, note: Note, gone: Gone, scope: Scope, stored: set[tuple[str, str]]) -> None:
         folder = self.archive.folder
-        wipe_entries(folder.journal, lambda entry: tells(entry, note, names), gone.redacted, damaged_too=note.again)
+        wipe_entries(folder.journal, lambda entry: told_target(entry, scope) is not None, gone.redacted, damaged_too=note.again)
         scrub_tree(folder, note, gone, stored)
         self.tree.catch_up()
         scrub_trash(folder, gone)

@@ -14,6 +14,7 @@ from models.mending import library_holders
 from models.names import list_aliases
 from models.rows import LIBRARY_FACTS
 from storage.erase.note import Note, Target
+from storage.erase.scope import Scope
 from storage.events import Erased, Event, Labelled, LatestHeld, Removed, Void, parse_entry, read_events
 from storage.index import VersionRecord
 from storage.name_events import Unaliased
@@ -43,19 +44,18 @@ def erased(target: Target, rows: Sequence[Doomed], note: Note) -> Erased:
     """Return the entry that says what was erased, by whom and why: an id, and nothing of the content."""
     library_id, version = target
     mine = [one for one in rows if one.library_id == library_id and version in {None, one.version}]
-    return Erased(library_id, version, len(mine), note.at, note.by, note.why)
+    since = min((one.stored_at for one in mine), default=None)
+    return Erased(library_id, version, len(mine), note.at, note.by, note.why, since)
 
 
-def tells(entry: Mapping[str, Any], note: Note, names: Names) -> bool:  # JSON
-    """Whether a journal entry tells of what is erased, under the name that its library had then."""
+def told_target(entry: Mapping[str, Any], scope: Scope) -> Target | None:  # JSON
+    """Return what is erased of which a journal entry tells, under the name that its library had then; None: of nothing."""
     (kind,) = entry
-    if kind not in _KINDS:
-        return False
-    event = parse_entry(entry)
+    event = parse_entry(entry) if kind in _KINDS else None
     if event is None:
-        return False
+        return None
     at: datetime = event.stored_at if isinstance(event, VersionRecord | Void) else event.at
-    return at <= note.at and note.hits(names.today(event.library_id, at), getattr(event, "version", None))
+    return scope.target_of(event.library_id, getattr(event, "version", None), at)
 
 
 def what_is_left(archive: Archive, library_id: str, note: Note) -> dict[str, Any] | None:

@@ -232,8 +232,8 @@ def test_it_is_refused_without_a_reason_with_a_stale_plan_and_while_a_job_would_
 
 def test_who_else_holds_it_is_asked_and_named(filled: Engine) -> None:
     class Tape:
-        def holding(self, segments: Any, contents: Any) -> Iterator[Holding]:
-            if hashlib.sha256(text(2)).hexdigest() in contents and segments:
+        def holding(self, scope: Any, contents: Any) -> Iterator[Holding]:
+            if hashlib.sha256(text(2)).hexdigest() in contents and scope.ends:
                 yield Holding("tape 7", "a copy", "burn it")
 
     work = erasure(filled, Tape())

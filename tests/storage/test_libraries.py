@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.backup.manifest import backup_ids
 from storage.backup.place import Place
 from storage.engine import Options
 from storage.manager import StorageManager
@@ -149,6 +150,18 @@ def test_backups_that_hold_it_are_named_wherever_they_are(manager: SyncStorageMa
     back_up(manager._room.engine, repository_at(scratch / "elsewhere"))
     done = manager.erase(manager.plan_erasure(OLD), why=WHY, backups=elsewhere)
     assert [str(scratch / "elsewhere") in one.where for one in done.backups] == [True]
+
+
+def test_what_was_erased_goes_from_the_backups_too(manager: SyncStorageManager) -> None:
+    repository = repository_at(manager._room.root / "backups")
+    held = back_up(manager._room.engine, repository)
+    assert manager.plan_backup_erasure().targets == ()
+    manager.erase(manager.plan_erasure(OLD), why=WHY)
+    plan = manager.plan_backup_erasure()
+    assert [(one.backup_id, one.keep) for one in plan.fates] == [(held.backup_id, False)]
+    done = manager.erase_from_backups(plan, why=WHY, by="person:ada")
+    assert (done.removed, done.left, backup_ids(repository)) == ((held.backup_id,), (), [done.made])
+    assert manager.plan_backup_erasure().targets == ()
 
 
 def test_an_erasure_that_was_cut_short_is_resumed(manager: SyncStorageManager) -> None:

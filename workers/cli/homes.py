@@ -52,6 +52,7 @@ BACKUP = {
     "undo-restore": "backup_in_place",
     "drill": "backup_drill",
     "prune": "backup_prune",
+    "erase": "backup_erase",
     "key": "backup_key",
 }
 """Those of ``strongroom backup`` that have modules of their own."""

@@ -136,11 +136,16 @@ def silence_stdout() -> None:
     os.close(nowhere)
 
 
+def error_fields(error: StorageError) -> dict[str, dict[str, str]]:
+    """Return what programs are told of an error."""
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+
+
 def print_error(error: StorageError, *, as_json: bool) -> None:
     """Show an error: what happened and what to do. As text where standard output takes no JSON."""
     if as_json:
         try:
-            print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+            print_json(error_fields(error))
         except OSError:
             silence_stdout()
         else:

@@ -15,10 +15,11 @@ import pytest
 
 from models.backups import note_verdict, remembered_backups
 from storage.backup.create import Create
+from storage.backup.doomed import DOOMED, doomed_packs
 from storage.backup.local import LocalTarget
 from storage.backup.manifest import Manifest, backup_ids, manifests, read_manifest, write_manifest
 from storage.backup.prune import Prune, Pruned
-from storage.backup.repository import DOOMED, PACKS, Repository, doomed_packs
+from storage.backup.repository import PACKS, Repository
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
 from storage.retention import Policy

@@ -50,6 +50,15 @@ def test_what_was_sealed_is_opened_again(key_file: Path, size_bytes: int, piece_
     assert b"".join(seal.opened([b"", kept[:100], b"", kept[100:], b""])) == data
 
 
+@pytest.mark.parametrize("size_bytes", [0, 1, 65_535, 65_536, 65_537, 1_000_000])
+def test_how_much_is_sealed_is_told_from_the_beginning(key_file: Path, size_bytes: int) -> None:
+    kept = through(seal_of(key_file), bytes(size_bytes))
+    assert seal_of(key_file).plain_bytes(len(kept), kept[:4096]) == size_bytes
+    assert Unsealed().plain_bytes(size_bytes, b"") == size_bytes
+    with pytest.raises(BackupDamaged, match="no end"):
+        seal_of(key_file).plain_bytes(len(kept), kept[:30])
+
+
 def test_the_format_is_that_of_age_with_the_key_file_as_it_is(key_file: Path) -> None:
     line = key_file.read_text().splitlines()[-1]
     identity = pyrage.x25519.Identity.from_str(line)

@@ -69,7 +69,10 @@ def test_backups_that_hold_it_are_named_also_those_of_before_a_compression(data:
     (done,) = as_json(data, "erase", "/a/b", "2.0", "--apply", "--yes", "--why", "licence")
     assert len(done["backups"]) == 1
     with Engine(data).open() as engine:
-        Create(engine, repository).run()
+        second = Create(engine, repository).run()
+        third = Create(engine, repository).run(full=True)
         engine.store([document("/a/b", "2.0", body(n=2))])
-    (backup,) = as_json(data, "erase", "--matching", "/a/*")["backups"]
-    assert first.backup_id in backup["where"], "the first alone: its segment is known by what its index tells there"
+    found = as_json(data, "erase", "/a/b", "2.0")["backups"]
+    wheres = [one["where"].split()[1] for one in found]
+    assert wheres == [second.backup_id, first.backup_id], "the second shares a pack with the first"
+    assert third.backup_id not in wheres

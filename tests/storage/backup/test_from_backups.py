@@ -1,0 +1,485 @@
+"""storage/erase/from_backups: what is erased is in no backup any more, what stays is whole, and a rerun heals every crash."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from models.backups import note_verdict, remembered_backups
+from models.curation import list_audit
+from storage.backup.create import Create
+from storage.backup.local import LocalTarget
+from storage.backup.manifest import Manifest, backup_ids, manifests, read_manifest
+from storage.backup.place import Place
+from storage.backup.prune import Prune
+from storage.backup.repository import PACKS, Repository
+from storage.backup.seal import make_key
+from storage.backup.verify import verify_backup
+from storage.engine import Engine
+from storage.erase.from_backups import FromBackups, GoneFromBackups
+from storage.erase.needles import first_object
+from storage.erase.plan import find_targets
+from storage.erase.run import Erasure
+from storage.journal import line_of
+from storage.names import rename
+from storage.retention import Policy
+from storage.trail import Actor
+from strongroom.errors import BackupError, InvalidRequest, StalePlan, StorageError
+from tests.support.archive import body, document, view
+from tests.support.backups import NOW, SMALL, back_up, restored
+from tests.support.crash import crash_at, die_at, observed, steps_of
+from tests.support.faults import faults
+from tests.support.thorough import crash_places, stride
+
+ADA = Actor("person:ada", "request 4711")
+SECRET, FORMER, OTHER = "/secret/lib", "/former/name", "/other/lib"
+_MAGIC = re.compile(rb"\x1f\x8b\x08|\x28\xb5\x2f\xfd")
+
+
+def fill(engine: Engine, repository: Repository) -> None:
+    """Two backups without the secret, three with it, and one that was taken after it had been erased here."""
+    engine.store([document(OTHER, "1.0", body(n=1))])
+    back_up(engine, repository, full=True)
+    engine.store([document(OTHER, "2.0", body(n=2))])
+    back_up(engine, repository)
+    engine.store([document(FORMER, "1.0", body(n=10)), document(OTHER, "3.0", body(n=3))])
+    back_up(engine, repository)
+    engine.store([document(FORMER, "2.0", body(n=11)), document(OTHER, "4.0", body(n=4))])
+    back_up(engine, repository)
+    rename(engine.archive, FORMER, SECRET, ADA)
+    back_up(engine, repository, full=True)
+    erase(engine, SECRET)
+    engine.store([document(OTHER, "5.0", body(n=5))])
+    back_up(engine, repository)
+
+
+def erase(engine: Engine, library: str, version: str | None = None) -> None:
+    work = Erasure(engine.archive, engine.tree, "all", engine.options.limits)
+    work.apply(work.plan(find_targets(engine.database, library, version)), ADA)
+
+
+@pytest.fixture
+def filled(engine: Engine, repository: Repository) -> Engine:
+    fill(engine, repository)
+    return engine
+
+
+def place_of(repository: Repository) -> Place:
+    assert isinstance(repository.target, LocalTarget)
+    return Place(str(repository.target.root))
+
+
+def work_on(engine: Engine, repository: Repository, **options: Any) -> FromBackups:
+    return FromBackups(engine, place_of(repository), pack_bytes=SMALL, **options)
+
+
+def run(engine: Engine, repository: Repository, **options: Any) -> GoneFromBackups:
+    work = work_on(engine, repository, **options)
+    return work.apply(work.plan(), ADA)
+
+
+def holds(root: Path, *contents: bytes) -> set[str]:
+    """Return the files below a folder that hold one of these contents, or name one by its digest, however that is packed."""
+    digests = [hashlib.sha256(one).hexdigest().encode() for one in contents]
+    found = set()
+    for path in sorted(one for one in root.rglob("*") if one.is_file()):
+        data = path.read_bytes()
+        pieces = [data]
+        for magic in _MAGIC.finditer(data):
+            plain, _ = first_object(data[magic.start() :], "gzip" if magic[0].startswith(b"\x1f") else "zstd")
+            pieces += [plain] if plain is not None else []
+        if any(digest in piece or hashlib.sha256(piece).hexdigest().encode() == digest for piece in pieces for digest in digests):
+            found.add(path.relative_to(root).as_posix())
+    return found
+
+
+def whole(repository: Repository) -> list[Manifest]:
+    """Return all backups, the oldest first, after proving that each is whole."""
+    found = [one for _, one in manifests(repository)]
+    for one in found:
+        assert isinstance(one, Manifest), one
+        assert verify_backup(repository, one).problems == ()
+    return [one for one in reversed(found) if isinstance(one, Manifest)]
+
+
+def root_of(repository: Repository) -> Path:
+    assert isinstance(repository.target, LocalTarget)
+    return repository.target.root
+
+
+GONE = (body(n=10), body(n=11))
+
+
+def test_what_is_erased_goes_from_the_backups_and_what_never_held_it_stays(
+    filled: Engine, repository: Repository, scratch: Path
+) -> None:
+    before = backup_ids(repository)
+    assert holds(root_of(repository), *GONE)
+    plan = work_on(filled, repository).plan()
+    assert [one.backup_id for one in plan.fates if one.keep] == before[1::-1]
+    assert plan.anew
+    assert plan.targets == ((SECRET, None),)
+    assert backup_ids(repository) == before
+    done = run(filled, repository)
+    assert done.removed == tuple(before[2:])
+    assert done.left == ()
+    assert [one.backup_id for one in whole(repository)] == [*before[:2], done.made]
+    assert holds(root_of(repository), *GONE) == set()
+    packs = {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)}
+    assert packs == {name for one in whole(repository) for name in one.packs}
+    restored(repository, scratch / "to")
+    with Engine(scratch / "to").open() as engine:
+        assert view(engine)["libraries"] == view(filled)["libraries"]
+    restored(repository, scratch / "to", before[1])
+
+
+def test_it_is_told_once_and_what_is_erased_later_is_due_again(filled: Engine, repository: Repository) -> None:
+    run(filled, repository)
+    with filled.database.read() as connection:
+        [told] = [one for one in list_audit(connection, SECRET) if one.action == "erased_from_backups"]
+        states = {one.backup_id: one.state for one in remembered_backups(connection)}
+    assert (told.by, told.why, told.details["backups"]) == ("person:ada", "request 4711", 4)
+    assert sorted(states.values()) == ["done"] * 3 + ["removed"] * 4
+    plan = work_on(filled, repository).plan()
+    assert (plan.targets, plan.fates, plan.anew) == ((), (), False)
+    again = run(filled, repository)
+    assert (again.made, again.removed, again.packs) == (None, (), 0)
+    filled.store([document(SECRET, "9.0", body(n=12))])
+    back_up(filled, repository)
+    erase(filled, SECRET)
+    done = run(filled, repository)
+    assert len(done.removed) == 1
+    assert holds(root_of(repository), body(n=12)) == set()
+    whole(repository)
+
+
+def test_only_what_is_asked_for_goes(filled: Engine, repository: Repository) -> None:
+    erase(filled, OTHER, "2.0")
+    before = backup_ids(repository)
+    done = run(filled, repository, only=[(SECRET, None)])
+    assert done.removed == tuple(before[2:])
+    assert holds(root_of(repository), body(n=2))
+    done = run(filled, repository)
+    assert done.targets == ((OTHER, "2.0"),)
+    assert done.removed == (before[1],)
+    assert holds(root_of(repository), body(n=2), *GONE) == set()
+    assert len(whole(repository)) == 2
+
+
+def test_a_reason_is_needed_and_a_plan_that_others_overtook_is_refused(filled: Engine, repository: Repository) -> None:
+    work = work_on(filled, repository)
+    plan, before = work.plan(), backup_ids(repository)
+    with pytest.raises(InvalidRequest, match="reason"):
+        work.apply(plan, Actor("person:ada"))
+    back_up(filled, repository)
+    with pytest.raises(StalePlan):
+        work.apply(plan, ADA)
+    assert backup_ids(repository)[: len(before)] == before
+
+
+def test_an_erasure_that_was_cut_short_goes_first(engine: Engine, repository: Repository) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    back_up(engine, repository)
+    with crash_at("erase: unlink"):
+        erase(engine, SECRET)
+    with pytest.raises(InvalidRequest, match="cut short"):
+        work_on(engine, repository).plan()
+
+
+def test_where_there_are_no_backups_nothing_is_to_be_done(engine: Engine, scratch: Path) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    erase(engine, SECRET)
+    work = FromBackups(engine, Place(str(scratch / "none")))
+    assert work.plan().targets == ()
+    assert work.apply(work.plan(), ADA).left == ()
+
+
+def test_what_only_the_journal_of_a_backup_tells_goes_too(engine: Engine, repository: Repository) -> None:
+    engine.store([document(OTHER, "1.0", body(n=1))])
+    engine.store([document(SECRET, "1.0", body(n=1), metadata={"who": "zoe"})])  # its content was there: no segment tells of it
+    back_up(engine, repository)
+    erase(engine, SECRET)
+    done = run(engine, repository)
+    assert len(done.removed) == 1
+    assert engine.read(OTHER, "1.0") == body(n=1)
+    [made] = whole(repository)
+    assert made.backup_id == done.made
+
+
+def test_a_content_that_another_library_had_and_gave_up_goes_too(engine: Engine, repository: Repository) -> None:
+    """The segment was the other library's, and its index never told of the library that is erased."""
+    engine.store([document(OTHER, "1.0", body(n=10)), document(OTHER, "2.0", body(n=2))])
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    back_up(engine, repository)
+    erase(engine, SECRET)
+    erase(engine, OTHER, "1.0")
+    run(engine, repository, only=[(SECRET, None)])
+    assert holds(root_of(repository), body(n=10)) == set()
+
+
+def test_bytes_that_no_list_tells_of_any_more_are_no_secret(engine: Engine, repository: Repository) -> None:
+    """Lists are written anew in time, and leave out what was erased; the pack is needed for the sake of the others in it."""
+    engine.store([document(OTHER, "0.0", body(n=99))])
+    old = Create(engine, repository).run()
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    engine.store([document(OTHER, "1.0", body(n=1))])
+    Create(engine, repository).run()
+    erase(engine, SECRET)
+    for number in range(2, 20):
+        engine.store([document(OTHER, f"{number}.0", body(n=100 + number))])
+        Create(engine, repository).run()
+    with engine.database.write() as connection:
+        note_verdict(connection, old.backup_id, "good", NOW)  # the last that was proven stays
+    Prune(repository, engine.database, Policy(keep_last=1)).apply(engine.archive.clock())
+    assert len(backup_ids(repository)) == 2
+    newest = backup_ids(repository)[-1]
+    assert holds(root_of(repository), body(n=10)), "the case that is meant has not come about"
+    day = 24 * 3600
+    for name in old.packs:  # written long before the secret was stored
+        path = root_of(repository) / PACKS / name[:2] / name
+        os.utime(path, (path.stat().st_mtime - 3 * day,) * 2)
+    plan = work_on(engine, repository).plan()
+    [goes] = [one for one in plan.fates if not one.keep]
+    assert (goes.backup_id, "no list tells of" in goes.reason) == (newest, True)
+    run(engine, repository)
+    assert holds(root_of(repository), body(n=10)) == set()
+    assert whole(repository)[0].backup_id == old.backup_id
+
+
+def test_what_a_run_that_died_has_left_goes_too(engine: Engine, repository: Repository) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10)), document(OTHER, "1.0", body(n=1))])
+    steps = steps_of(lambda: back_up(engine, repository))
+    engine.store([document(SECRET, "2.0", body(n=11)), document(OTHER, "2.0", body(n=2))])
+    engine.close()
+    die_at(steps.index("backup: link") + 4, lambda: back_up(Engine(engine.folder.root).open(), repository))
+    engine.open()
+    erase(engine, SECRET)
+    assert holds(root_of(repository), body(n=11))
+    done = run(engine, repository)
+    assert done.left == ()
+    assert holds(root_of(repository), *GONE) == set()
+    whole(repository)
+
+
+def test_packs_of_which_nobody_tells_are_named_until_they_are_a_day_old(filled: Engine, repository: Repository) -> None:
+    stray = f"{PACKS}ab/{'ab' * 32}"
+    repository.target.create(stray, [b"whose is it?"])
+    done = run(filled, repository)
+    assert ["packs that no backup tells of" in one.what for one in done.left] == [True]
+    assert work_on(filled, repository).plan().targets, "it is not over"
+    path = root_of(repository) / stray
+    os.utime(path, (path.stat().st_mtime - 25 * 3600,) * 2)
+    assert run(filled, repository).left == ()
+    assert not path.exists()
+    assert work_on(filled, repository).plan().targets == ()
+
+
+def test_a_manifest_that_nobody_can_use_is_named_and_left(filled: Engine, repository: Repository) -> None:
+    path = root_of(repository) / "backups" / f"{backup_ids(repository)[0]}.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    done = run(filled, repository)
+    assert [path.stem in one.where for one in done.left] == [True]
+    assert holds(root_of(repository), *GONE) == set()
+    assert work_on(filled, repository).plan().targets, "it is not over"
+    path.unlink()
+    assert run(filled, repository).left == ()
+
+
+def test_where_no_new_backup_can_be_taken_every_old_one_stays(filled: Engine, repository: Repository) -> None:
+    before = backup_ids(repository)
+    [place, *_] = [one.place for one in filled.versions(OTHER)]
+    path = filled.folder.segment(place.segment_sha256)
+    path.write_bytes(b"x" * path.stat().st_size)
+    for backup_id in before:  # there is no good copy of it anywhere
+        manifest = read_manifest(repository, backup_id)
+        for name in manifest.packs:
+            one = root_of(repository) / PACKS / name[:2] / name
+            if one.exists() and place.segment_sha256 in _digests_in(one):
+                one.write_bytes(b"x" * one.stat().st_size)
+    with pytest.raises(BackupError, match="cannot be backed up whole"):
+        run(filled, repository)
+    assert backup_ids(repository) == before
+
+
+def _digests_in(path: Path) -> set[str]:
+    return {orjson.loads(line)["segment_sha256"] for line in re.findall(rb'\{"strongroom_index".*', path.read_bytes())}
+
+
+@pytest.fixture
+def copy(filled: Engine, scratch: Path, repository: Repository) -> Callable[[], Engine]:
+    """Puts folder and backups back to what they were, and opens the folder."""
+    filled.close()
+    folders = [filled.folder.root, root_of(repository)]
+    for folder in folders:
+        shutil.copytree(folder, scratch / f"{folder.name}.before", symlinks=True)
+
+    def make() -> Engine:
+        filled.close()
+        for folder in folders:
+            shutil.rmtree(folder)
+            shutil.copytree(scratch / f"{folder.name}.before", folder, symlinks=True)
+        return filled.open()
+
+    return make
+
+
+def finish(engine: Engine, repository: Repository) -> None:
+    """Erase, a day later once more where a pack was left of which nobody knows: a crash came before it was noted."""
+    left = run(engine, repository).left
+    assert all("no backup tells of" in one.what for one in left)
+    if left:
+        for path in (root_of(repository) / PACKS).glob("*/*"):
+            os.utime(path, (path.stat().st_mtime - 25 * 3600,) * 2)
+        assert run(engine, repository).left == ()
+
+
+def check_all(engine: Engine, repository: Repository) -> None:
+    """What is kept is whole, what is erased is nowhere, and the newest backup is as new as the erasure."""
+    found = whole(repository)
+    assert holds(root_of(repository), *GONE) == set()
+    assert found[-1].counts.documents == len(engine.versions(OTHER))
+    assert work_on(engine, repository).plan().targets == ()
+
+
+def test_a_crash_anywhere_leaves_each_backup_whole_and_the_rerun_finishes(
+    copy: Callable[[], Engine], repository: Repository
+) -> None:
+    engine = copy()
+    before = backup_ids(repository)
+    steps = steps_of(lambda: run(engine, repository))
+    assert {"snapshot: commit", "backup: link", "backup: remove", "erase: commit", "journal: fsync"} <= set(steps)
+    mine = range(steps.index("backup: remove"), len(steps) + 1, stride(3))
+    for number in sorted({*crash_places(steps), *mine}):
+        engine = copy()
+        with crash_at(number):
+            run(engine, repository)
+        left = whole(repository)
+        assert [one.backup_id for one in left[:2]] == before[:2], steps[number - 1]
+        newest = left[-1].counts
+        assert newest.documents == len(engine.versions(OTHER)), steps[number - 1]
+        finish(engine, repository)
+        check_all(engine, repository)
+
+
+def test_a_process_that_dies_in_the_middle_is_healed_by_the_next(copy: Callable[[], Engine], repository: Repository) -> None:
+    engine = copy()
+    root = engine.folder.root
+    steps = steps_of(lambda: run(engine, repository))
+    for number in (steps.index("backup: remove"), steps.index("backup: remove") + 5):
+        copy().close()
+        die_at(number, lambda: run(Engine(root).open(), repository))
+        finish(engine.open(), repository)
+        check_all(engine, repository)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_refuses_is_told_and_the_next_run_finishes(
+    copy: Callable[[], Engine], repository: Repository, code: int
+) -> None:
+    engine = copy()
+    with faults() as counted:
+        run(engine, repository)
+    for number in range(1, len(counted.calls) + 1, stride(12)):
+        engine = copy()
+        with faults(number, code) as injected, suppress(StorageError):
+            run(engine, repository)
+        assert injected.fired
+        whole(repository)
+        finish(engine, repository)
+        check_all(engine, repository)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_backup_that_runs_meanwhile_neither_brings_it_back_nor_lacks_anything(
+    copy: Callable[[], Engine], repository: Repository, *, full: bool
+) -> None:
+    engine = copy()
+    steps = steps_of(lambda: back_up(engine, repository, full=full))
+    places = [number for number, step in enumerate(steps, 1) if step in {"backup: link", "snapshot: committed", "backup: write"}]
+    cut_off = 0
+    for place in [*places[:: stride(2)], len(steps)]:
+        engine = copy()
+        seen: list[str] = []
+
+        def beside(step: str, seen: list[str] = seen, place: int = place, engine: Engine = engine) -> None:
+            seen.append(step)
+            if len(seen) == place:
+                with Engine(engine.folder.root).open() as other:
+                    run(other, repository)
+
+        with observed(beside):
+            made = back_up(engine, repository, full=full)
+        assert len(seen) > place
+        assert made.backup_id in backup_ids(repository) or place == len(steps), "it had ended, and went with the others"
+        cut_off += seen.count("snapshot: committed") > 2  # its own, the erasure's, and one more
+        whole(repository)
+        finish(engine, repository)
+        check_all(engine, repository)
+    assert cut_off or full, "no backup had to begin anew: what is tested here did not happen"
+
+
+@pytest.mark.parametrize("keep", ["in a folder", "in a bucket"])
+def test_what_is_sealed_is_searched_and_goes_too(
+    engine: Engine, keep: str, request: pytest.FixtureRequest, scratch: Path
+) -> None:
+    make_key(scratch / "key", NOW)
+    place = Place(str(scratch / "sealed"), scratch / "key")
+    if keep == "in a bucket":
+        store = request.getfixturevalue("store")
+        place = Place(f"s3://{store.bucket}/{request.getfixturevalue('bucket')().prefix}", scratch / "key", store.access)
+    repository = place.make(NOW)
+    fill(engine, repository)
+    before = backup_ids(repository)
+    plan = FromBackups(engine, place).plan()
+    done = FromBackups(engine, place, pack_bytes=SMALL).apply(plan, ADA)
+    assert (done.removed, done.left) == (tuple(before[2:]), ())
+    assert len(plan.fates) == len(before)
+    assert backup_ids(repository) == [*before[:2], done.made]
+    for one in repository.target.names():
+        if one.name.startswith((PACKS, "backups/")):
+            path = scratch / "opened" / one.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"".join(repository.seal.opened(repository.target.read(one.name))))
+    assert holds(scratch / "opened", body(n=1)), "the search finds what is there"
+    assert holds(scratch / "opened", *GONE) == set()
+    assert len(whole(repository)) == 3
+    assert FromBackups(engine, place).plan().targets == ()
+
+
+def test_the_backups_of_another_data_folder_at_the_place_are_searched_too(
+    engine: Engine, repository: Repository, scratch: Path
+) -> None:
+    """Such as those of the folder that this one was restored from; what they need in common with others does not keep them."""
+    engine.store([document(SECRET, "1.0", body(n=10)), document(OTHER, "1.0", body(n=1))])
+    back_up(engine, repository)
+    restored(repository, scratch / "to")
+    with Engine(scratch / "to").open() as other:
+        back_up(other, repository)
+        erase(other, SECRET)
+        done = run(other, repository)
+        assert (len(done.removed), done.left) == (2, ())
+        assert holds(root_of(repository), body(n=10)) == set()
+        [made] = whole(repository)
+        assert made.backup_id == done.made
+
+
+def test_an_older_release_told_less_of_an_erasure_and_its_backups_go_all_the_same(filled: Engine, repository: Repository) -> None:
+    lines = filled.folder.journal.read_bytes().splitlines(keepends=True)
+    told = [orjson.loads(line[17:]) for line in lines]
+    assert any("since" in entry.get("erased", {}) for entry in told)
+    for entry in told:
+        entry.get("erased", {}).pop("since", None)
+    filled.folder.journal.write_bytes(b"".join(map(line_of, told)))
+    done = run(filled, repository)
+    assert (len(done.removed), done.left) == (4, ())
+    assert holds(root_of(repository), *GONE) == set()
