@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from config.cron import check_expression, check_time_zone
@@ -20,7 +20,7 @@ CronExpression = Annotated[str, AfterValidator(check_expression)]
 class Settings(BaseSettings):
     """What can be set. The names below, in capitals and with the prefix STRONGROOM_, are the environment variables."""
 
-    model_config = SettingsConfigDict(env_prefix="STRONGROOM_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="STRONGROOM_", extra="forbid", frozen=True, allow_inf_nan=False)
 
     data_dir: Path = Field(Path("data"), description="The data folder. Everything the service keeps lies below it.")
     broker_url: SecretStr | None = Field(
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     schedule_sweep: CronExpression = Field(
         "30 3 * * *", description="When bytes that nothing names any more are removed, as a cron expression; empty: never."
     )
-    retention: dict[str, Any] = Field(
+    retention: dict[str, JsonValue] = Field(
         {},
         description='Which versions are kept, by library pattern, as JSON: {"*": {"keep_last": 5, "within": "90d"}}. '
         "Without any, everything is kept; docs/how-to/cleanup.md.",
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     )
     space_low_percent: int = Field(85, ge=1, le=100, description="How much of the disk is used when that becomes a finding.")
     space_critical_percent: int = Field(95, ge=1, le=100, description="How much of the disk is used when that is critical.")
-    quotas: dict[str, Any] = Field(
+    quotas: dict[str, JsonValue] = Field(
         {},
         description='Stored bytes that a library may take, by library pattern, and all together, as JSON: {"*": "10GB", '
         '"/legal/*": "unlimited", "total": "1TB"}. docs/how-to/quotas.md.',
@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Hours after which it is an alarm that no good backup has begun; 0: never. A day, and time to be late.",
     )
-    backup_retention: dict[str, Any] = Field(
+    backup_retention: dict[str, JsonValue] = Field(
         {},
         description='Which backups are kept, as JSON: {"daily": 7, "weekly": 5, "monthly": 12}; empty: all. See docs/how-to.',
     )

@@ -45,3 +45,16 @@ def test_a_setting_of_several_values_is_named_and_what_is_wrong_inside(
         read_settings()
     assert caught.value.message.startswith(told)
     assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("SWEEP_MB_S", "inf"), ("RETENTION", '{"*": {"keep_last": NaN}}'), ("BACKUP_RETENTION", '{"daily": Infinity}')],
+)
+def test_what_is_no_number_is_refused_since_the_schedules_of_a_service_on_postgresql_would_stop(
+    monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    """The arguments of a schedule are kept as JSON, which has neither."""
+    monkeypatch.setenv(f"STRONGROOM_{name}", said)
+    with pytest.raises(ConfigurationError, match=f"STRONGROOM_{name}: .*finite number"):
+        read_settings()
