@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -18,9 +19,14 @@ def client_of(access: Access) -> S3Client:
     """Return a client. Nothing is asked of the store yet.
 
     Raises:
-        ConfigurationError: half of the credentials is there. The library would look for others.
-        ValueError: the address is none.
+        ConfigurationError: half of the credentials is there (the library would look for others), or the address cannot be one.
+            The message does not hold it: some clients take the keys within it.
     """
+    if access.endpoint is not None and not _is_address(access.endpoint):
+        raise ConfigurationError(
+            "STRONGROOM_BACKUP_S3_ENDPOINT is no address such as https://s3.example.org.",
+            "Begin it with https:// or http://, and leave out keys; those have settings of their own: STRONGROOM_BACKUP_S3_...",
+        )
     if (access.access_key is None) != (access.secret_key is None):
         raise ConfigurationError(
             "Only one of STRONGROOM_BACKUP_S3_ACCESS_KEY and STRONGROOM_BACKUP_S3_SECRET_KEY is set.", "Set both, or none."
@@ -45,3 +51,12 @@ def client_of(access: Access) -> S3Client:
         config=config,
     )
     return client
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.port != 0  # reading it raises, too, when it is no number of a port
+    except ValueError:
+        return False
+    return usable and parts.scheme in {"http", "https"} and bool(parts.hostname) and not {"@", "?", "#"} & set(endpoint)

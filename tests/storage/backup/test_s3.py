@@ -222,9 +222,15 @@ def test_a_url_that_is_none_is_refused_and_not_repeated(url: str) -> None:
     assert "secret" not in caught.value.message
 
 
-def test_an_address_that_is_none_is_a_setting_to_correct() -> None:
-    with pytest.raises(ConfigurationError):
-        s3_target("s3://bucket", Access(endpoint="no address"))
+@pytest.mark.parametrize(
+    "address",
+    ["secret", "key:secret@host", "http://key:secret@host", "http://host/?secret", "http://secret:99999", "http://[secret"],
+)
+def test_an_address_that_is_none_is_a_setting_to_correct_and_not_repeated(address: str) -> None:
+    """Some clients take the keys within the address; the library's errors would show them."""
+    with pytest.raises(ConfigurationError, match="STRONGROOM_BACKUP_S3_ENDPOINT") as caught:
+        s3_target("s3://bucket", Access(endpoint=address))
+    assert "secret" not in caught.value.message
 
 
 def test_half_of_the_credentials_is_a_setting_to_correct(store: Store) -> None:
