@@ -12,7 +12,7 @@ from pathlib import Path
 
 from storage.backup.target import PIECE_BYTES, Stored, Target, checked
 from strongroom import durable
-from strongroom.errors import DiskFull, NameTaken, NotFound, StorageError, TargetUnreachable
+from strongroom.errors import DiskFull, NameTaken, NotFound, StorageError, TargetUnreachable, TransientIO
 
 _PARTS = ".parts"
 _NO_DISK = {errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EREMOTEIO}
@@ -22,6 +22,7 @@ _NO_SERVER = {errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED}
 _GONE = _NO_DISK | _NO_SHARE | _NO_WAY | _NO_SERVER
 """What a share answers that is not there any more, or a disk that was pulled out."""
 _AGAIN = "Mount it again: the job goes on by itself."
+_ANEW = "The job goes on by itself; else give the command again."
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -51,9 +52,10 @@ class LocalTarget:
             try:
                 _write(part, pieces)
                 self._name(part, path, name)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
                 self._look()
-                raise
+                said = f"{name} went from {self.url} while it was written: a prune or an erasure has tidied there."
+                raise TransientIO(said, _ANEW) from error
             finally:
                 part.unlink(missing_ok=True)
             durable.fsync_folder(path.parent, "backup")

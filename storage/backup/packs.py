@@ -47,6 +47,7 @@ class PackWriter:
         self._buffer = bytearray()
         self._threads = ThreadPoolExecutor(1, "pack")
         self._on_its_way: Future[Pack] | None = None
+        self._doomed: set[str] | None = None
         self.new_bytes = 0
 
     def __enter__(self) -> PackWriter:
@@ -132,8 +133,12 @@ class PackWriter:
     def _create(self, name: str, pieces: Callable[[], Iterable[bytes]]) -> bool:
         """Keep a pack and read it back. One of that name may be there: a run that was killed, or another one, kept it.
 
-        Return False when that one is doomed: a prune may be about to remove it, so the bytes need another name.
+        Return False when that name is doomed: what has it is about to be removed, or was, so the bytes need another one.
         """
+        if self._doomed is None:
+            self._doomed = doomed_packs(self._repository)
+        if name in self._doomed:
+            return False
         try:
             self._repository.target.create(pack_path(name), pieces())
         except NameTaken:

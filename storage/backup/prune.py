@@ -157,7 +157,9 @@ class Prune:
             self.repository.target.remove(pack_path(name))
         needed = state.needed(())
         for path, one in sorted(state.doomed.items()):
-            rest = frozenset(name for name in one.packs - needed if name in state.packs and name not in due)
+            rest = one.packs - needed - due
+            if one.at <= now - WAIT:  # until then a backup may be under way that was to build on them
+                rest &= state.packs.keys()
             if rest != one.packs:
                 if rest:
                     doom(self.repository, rest, one.at)

@@ -185,16 +185,18 @@ class _Work:
         """Return the packs that none of the backups that stay needs; ``before``: those found to hold something of it earlier."""
         packs = {*before, *found.holding, *doomed_packs(self._repository)}
         packs |= {name for one in found.manifests if one.backup_id in found.going for name in one.packs}
-        packs |= {name for name, one in found.packs.items() if one.at <= self._now() - WAIT}
+        packs |= {name for name, one in found.packs.items() if one.at <= self._now() - WAIT} - found.noted
         return (packs & found.packs.keys()) - found.needed(found.going)
 
     def _remove(self, found: Surveyed, needless: Collection[str], before: Collection[str]) -> tuple[str, ...]:
         """Remove packs and the backups that need one of them; return those.
 
-        Where nobody can tell what some backup needs, only packs that hold something of it go; the others stay doomed.
+        Where nobody can tell what some backup needs, only packs that hold something of it go. All stay doomed for a day: a backup
+        that is under way looks for that when it has ended.
         """
         target, now = self._repository.target, self._now()
-        told = doom(self._repository, needless, now) if needless else ""
+        if needless:
+            doom(self._repository, needless, now)
         going = set(found.going)
         for backup_id, one in manifests(self._repository):  # those, too, that were finished before the packs were doomed
             if isinstance(one, Manifest) and not one.packs.keys().isdisjoint(needless):
@@ -206,8 +208,6 @@ class _Work:
         for name in sorted(needless):
             if not found.unusable or name in before or name in found.holding:
                 target.remove(pack_path(name))
-        if told and not found.unusable:
-            target.remove(told)
         target.tidy(max(self._scope.ends.values()))  # what was not finished, and begun before it was erased
         return tuple(sorted(going))
 

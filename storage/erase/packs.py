@@ -6,10 +6,9 @@ those of a removed backup, and nobody knows what they are; only a pack that is o
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from models.database import Database
@@ -20,7 +19,6 @@ from storage.backup.repository import PACKS, Ref, Repository
 from storage.backup.resume import noted_packs
 from storage.backup.target import Stored
 from storage.erase.items import INDEX, JOURNAL, Items
-from storage.erase.needles import DIGEST
 from storage.erase.note import Target
 from storage.erase.scope import Scope
 from storage.erase.tales import Tale, Telling
@@ -83,9 +81,13 @@ class Survey:
             named.add_pack(pack)
         tales = dict(self._items.tales(named.readable.items()))
         gone = self._gone(tales.values())
-        holding = {**self._unknown(named, packs), **named.lost, **dict.fromkeys(_telling(named, tales, gone), "with something of it")}
+        holding = {
+            **self._unknown(named, packs),
+            **named.lost,
+            **dict.fromkeys(_telling(named, tales, gone), "with something of it"),
+        }
         holding = {name: said for name, said in holding.items() if name in packs}
-        going = {one.backup_id: said for one in usable if (said := _why(one, holding, gone))}
+        going = {one.backup_id: said for one in usable if (said := self._why(one, holding, gone))}
         targets = {target for tale in tales.values() if tale is not None for target in tale.targets}
         return Surveyed(usable, _said(every), packs, holding, going, {one.name for one in noted}, targets)
 
@@ -109,6 +111,17 @@ class Survey:
             if self._plain_bytes(stored) - _covered(known) > SALT_BYTES:
                 found[name] = "with bytes that no list tells of"
         return found
+
+    def _why(self, manifest: Manifest, holding: Mapping[str, str], gone: Set[bytes]) -> str:
+        """Return why a backup holds something of it, or may; empty: it does not."""
+        untold = manifest.journal.untold
+        if any(self.scope.target_of(one.library_id, one.version, one.stored_at) for one in untold):
+            return "Its manifest tells of it."
+        if any(bytes.fromhex(one.content_sha256) in gone for one in untold):
+            return "Its manifest names a content of it."
+        mine = [holding[name] for name in manifest.packs if name in holding]
+        said = (f"{mine.count(one)} of {len(manifest.packs)} packs {one}" for one in sorted(set(mine), reverse=True))
+        return f"{', '.join(said)}." if mine else ""
 
     def _plain_bytes(self, stored: Stored) -> int:
         try:
@@ -187,16 +200,6 @@ def _covered(extents: Iterable[tuple[int, int]]) -> int:
         total += max(0, offset + size - max(end, offset))
         end = max(end, offset + size)
     return total
-
-
-def _why(manifest: Manifest, holding: Mapping[str, str], gone: Set[bytes]) -> str:
-    """Return why a backup holds something of it, or may; empty: it does not."""
-    told = json.dumps(asdict(manifest.journal), default=str).encode()
-    if any(bytes.fromhex(found[0].decode()) in gone for found in DIGEST.finditer(told)):
-        return "Its manifest tells of it."
-    mine = [holding[name] for name in manifest.packs if name in holding]
-    said = (f"{mine.count(one)} of {len(manifest.packs)} packs {one}" for one in sorted(set(mine), reverse=True))
-    return f"{', '.join(said)}." if mine else ""
 
 
 def _said(every: Mapping[str, Manifest | Unusable]) -> dict[str, str]:

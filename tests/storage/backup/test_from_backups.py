@@ -7,22 +7,27 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import text
 
 from models.backups import note_verdict, remembered_backups
 from models.curation import list_audit
+from models.findings import Observation
 from storage.backup.create import Create
+from storage.backup.doomed import doomed_packs
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import Manifest, backup_ids, manifests, read_manifest
+from storage.backup.manifest import Manifest, Untold, backup_ids, manifests, read_manifest, write_manifest
 from storage.backup.place import Place
 from storage.backup.prune import Prune
-from storage.backup.repository import PACKS, Repository
+from storage.backup.repository import PACKS, Ref, Repository, pack_path
 from storage.backup.seal import make_key
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
@@ -30,14 +35,17 @@ from storage.erase.from_backups import FromBackups, GoneFromBackups
 from storage.erase.needles import first_object
 from storage.erase.plan import find_targets
 from storage.erase.run import Erasure
+from storage.erase.scope import pending_scope
+from storage.events import ErasedFromBackups, append_events
+from storage.findings import keep_findings
 from storage.journal import line_of
 from storage.names import rename
 from storage.retention import Policy
 from storage.trail import Actor
-from strongroom.errors import BackupError, InvalidRequest, StalePlan, StorageError
-from tests.support.archive import body, document, view
+from strongroom.errors import BackupError, InvalidRequest, StalePlan, StorageError, TransientIO
+from tests.support.archive import body, document, large_body, view
 from tests.support.backups import NOW, SMALL, back_up, restored
-from tests.support.crash import crash_at, die_at, observed, steps_of
+from tests.support.crash import DIED, crash_at, die_at, in_child, observed, steps_of
 from tests.support.faults import faults
 from tests.support.thorough import crash_places, stride
 
@@ -115,6 +123,15 @@ def whole(repository: Repository) -> list[Manifest]:
 def root_of(repository: Repository) -> Path:
     assert isinstance(repository.target, LocalTarget)
     return repository.target.root
+
+
+def _moved(parts: Any, to: str) -> Any:
+    """Return places, or what has some, in another pack: all of these are in one."""
+    if isinstance(parts, Ref):
+        return replace(parts, pack=to)
+    if isinstance(parts, tuple):
+        return tuple(_moved(one, to) for one in parts)
+    return replace(parts, **{name: _moved(getattr(parts, name), to) for name in ("ref", "refs") if hasattr(parts, name)})
 
 
 GONE = (body(n=10), body(n=11))
@@ -265,10 +282,177 @@ def test_what_a_run_that_died_has_left_goes_too(engine: Engine, repository: Repo
     engine.open()
     erase(engine, SECRET)
     assert holds(root_of(repository), body(n=11))
+    before = backup_ids(repository)
     done = run(engine, repository)
-    assert done.left == ()
+    assert (list(done.removed), done.left) == (before, ()), "the new backup has not taken it up"
     assert holds(root_of(repository), *GONE) == set()
     whole(repository)
+
+
+def test_where_only_a_run_that_died_has_left_something_that_goes(engine: Engine, repository: Repository) -> None:
+    """A large segment is a pack of its own, and its index lies in another one."""
+    engine.store([document(OTHER, "1.0", body(n=1)), document(SECRET, "1.0", large_body(3 * SMALL))])
+    engine.close()
+    die_at_link(4, lambda: back_up(Engine(engine.folder.root).open(), repository))  # that of the manifest
+    engine.open()
+    assert backup_ids(repository) == []
+    kept = {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)}
+    assert len(kept) >= 3
+    erase(engine, SECRET)
+    done = run(engine, repository)
+    assert (done.made, done.removed, done.left) == (None, (), ())
+    assert holds(root_of(repository), large_body(3 * SMALL)) == set()
+    assert kept > {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)} != set(), (
+        "the others stay, to go on with"
+    )
+    back_up(engine, repository)
+    [made] = whole(repository)
+    assert {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)} - made.packs.keys() <= doomed_packs(repository)
+
+
+def test_a_store_that_never_came_to_its_end_is_in_no_manifest(engine: Engine, repository: Repository) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    erase(engine, SECRET)
+    back_up(engine, repository)
+    told = read_manifest(repository, backup_ids(repository)[0])
+    repository.target.remove(f"backups/{told.backup_id}.json")
+    [at] = pending_scope(engine.folder.journal, repository.repository_id).ends.values()
+    untold = Untold(SECRET, "2.0", at, hashlib.sha256(body(n=11)).hexdigest(), at)
+    write_manifest(repository, replace(told, journal=replace(told.journal, untold=(untold,))))
+    assert run(engine, repository).removed == (told.backup_id,)
+    assert whole(repository)[0].journal.untold == ()
+
+
+def test_what_only_a_dumped_row_names_goes_too(engine: Engine, repository: Repository) -> None:
+    engine.store([document(OTHER, "1.0", body(n=1))])
+    digest = hashlib.sha256(body(n=10)).hexdigest()
+    keep_findings(engine.folder, engine.database, "verify", [Observation("orphan", "", "x", f"{digest} is here")], NOW)
+    held = back_up(engine, repository)
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    erase(engine, SECRET)
+    with engine.database.read() as connection:
+        assert digest not in str(connection.execute(text("SELECT * FROM finding")).all())
+    engine.store([document(SECRET, "2.0", body(n=10))])
+    back_up(engine, repository, full=True)
+    erase(engine, SECRET)
+    assert held.backup_id in run(engine, repository).removed
+    assert holds(root_of(repository), body(n=10)) == set()
+
+
+def test_bytes_that_nobody_knows_are_no_harm_in_a_pack_that_is_older(engine: Engine, repository: Repository) -> None:
+    engine.store([document(OTHER, "1.0", body(n=1))])
+    made = back_up(engine, repository)
+    [name] = {ref.pack for ref in made.journal.parts} | {one.ref.pack for one in made.rows}
+    data = b"".join(repository.pack(name)) + b"whose is this? " * 9
+    other = hashlib.sha256(data).hexdigest()
+    repository.target.create(pack_path(other), [data])
+    repository.target.remove(f"backups/{made.backup_id}.json")
+    packs = {**{key: size for key, size in made.packs.items() if key != name}, other: len(data)}
+    moved = replace(made, packs=packs, lists=_moved(made.lists, other), rows=_moved(made.rows, other))
+    write_manifest(repository, replace(moved, journal=replace(made.journal, parts=_moved(made.journal.parts, other))))
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    back_up(engine, repository, full=True)
+    erase(engine, SECRET)
+    [first, second] = reversed(work_on(engine, repository).plan().fates)
+    assert (first.keep, second.keep) == (False, False)
+    path = root_of(repository) / pack_path(other)
+    os.utime(path, (path.stat().st_mtime - 26 * 3600,) * 2)
+    [first, second] = reversed(work_on(engine, repository).plan().fates)
+    assert (first.keep, second.keep) == (True, False)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_backup_that_ends_while_others_go_is_whole_or_goes_too(
+    copy: Callable[[], Engine], repository: Repository, *, full: bool
+) -> None:
+    engine = copy()
+    steps = steps_of(lambda: run(engine, repository))
+    ended = 0
+    for place in [number for number, step in enumerate(steps, 1) if step in {"backup: write", "backup: remove"}][:: stride(2)]:
+        engine = copy()
+        seen: list[str] = []
+        made: list[Manifest] = []
+
+        def beside(
+            step: str, seen: list[str] = seen, made: list[Manifest] = made, place: int = place, engine: Engine = engine
+        ) -> None:
+            seen.append(step)
+            if len(seen) == place:
+                with Engine(engine.folder.root).open() as other:
+                    made.append(back_up(other, repository, full=full))
+
+        with observed(beside):
+            run(engine, repository)
+        assert made
+        ended += made[0].backup_id not in backup_ids(repository)
+        whole(repository)
+        finish(engine, repository)
+        check_all(engine, repository)
+    assert ended or full, "none went with the others: what is tested here did not happen"
+
+
+def test_a_backup_that_goes_on_with_what_goes_begins_anew(engine: Engine, repository: Repository) -> None:
+    """It took up a pack of a run that died before the erasure, for the sake of another segment in that."""
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    engine.store([document(OTHER, "1.0", body(n=1))])
+    engine.close()
+    die_at_link(2, lambda: back_up(Engine(engine.folder.root).open(), repository))
+    engine.open()
+    erase(engine, SECRET)
+    [taken_up] = [one.name for one in repository.target.names(PACKS)]
+    seen: list[str] = []
+
+    def beside(step: str) -> None:
+        seen.append(step)
+        if seen.count("backup: link") == 1 and seen[-2] == "backup: link":
+            with Engine(engine.folder.root).open() as other:
+                assert run(other, repository).packs == 1
+
+    with observed(beside):
+        back_up(engine, repository)
+    assert seen.count("snapshot: committed") == 2, "it has not begun anew"
+    assert len(whole(repository)) == 1
+    assert taken_up not in {one.name for one in repository.target.names(PACKS)}
+    assert holds(root_of(repository), body(n=10)) == set()
+
+
+def test_what_somebody_is_writing_since_before_it_was_erased_goes(engine: Engine, repository: Repository) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10))])
+
+    def pieces() -> Iterator[bytes]:
+        yield body(n=10)
+        erase(engine, SECRET)
+        run(engine, repository)
+        assert holds(root_of(repository), body(n=10)) == set()
+        yield b"more"
+
+    with pytest.raises(TransientIO, match="while it was written"):
+        repository.target.create(f"{PACKS}ab/{'ab' * 32}", pieces())
+
+
+def test_a_pack_that_went_can_come_back_under_another_name(filled: Engine, repository: Repository) -> None:
+    """The documents that stay are in packs of the same bytes as before."""
+    before = {one.name for one in repository.target.names(PACKS)}
+    run(filled, repository)
+    gone = before - {one.name for one in repository.target.names(PACKS)}
+    made = back_up(filled, repository, full=True)
+    assert made.backup_id in {one.backup_id for one in whole(repository)}
+    assert gone.isdisjoint(one.name for one in repository.target.names(PACKS))
+    later = filled.archive.clock() + timedelta(days=2)
+    Prune(repository, filled.database, None).apply(later)
+    assert doomed_packs(repository) == set()
+
+
+def test_what_goes_at_last_is_as_old_as_the_last_erasure(engine: Engine, repository: Repository) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    erase(engine, SECRET)
+    scope = pending_scope(engine.folder.journal, repository.repository_id)
+    [(target, until)] = scope.ends.items()
+    for at, gone in ((until - timedelta(1), False), (until, True)):
+        event = ErasedFromBackups(*target, repository.repository_id, "here", 1, at, until + timedelta(1), "person:ada", "why")
+        append_events(engine.folder.journal, [event])
+        assert (pending_scope(engine.folder.journal, repository.repository_id).ends == {}) is gone
+    assert pending_scope(engine.folder.journal, "another").ends == scope.ends
 
 
 def test_packs_of_which_nobody_tells_are_named_until_they_are_a_day_old(filled: Engine, repository: Repository) -> None:
@@ -291,8 +475,11 @@ def test_a_manifest_that_nobody_can_use_is_named_and_left(filled: Engine, reposi
     assert [path.stem in one.where for one in done.left] == [True]
     assert holds(root_of(repository), *GONE) == set()
     assert work_on(filled, repository).plan().targets, "it is not over"
+    doomed = doomed_packs(repository) & {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)}
+    assert doomed, "what only they needed and is clean stays: nobody knows whether that manifest needs it"
     path.unlink()
     assert run(filled, repository).left == ()
+    assert doomed.isdisjoint(one.name.rpartition("/")[2] for one in repository.target.names(PACKS))
 
 
 def test_where_no_new_backup_can_be_taken_every_old_one_stays(filled: Engine, repository: Repository) -> None:
@@ -331,6 +518,22 @@ def copy(filled: Engine, scratch: Path, repository: Repository) -> Callable[[], 
         return filled.open()
 
     return make
+
+
+def die_at_link(number: int, work: Callable[[], object]) -> None:
+    """Run work in a process that ends just before it keeps the file of that number at the target."""
+    seen: list[str] = []
+
+    def observe(step: str) -> None:
+        seen.append(step)
+        if seen.count("backup: link") == number:
+            os._exit(DIED)
+
+    def run_work() -> None:
+        with observed(observe):
+            work()
+
+    assert in_child(run_work) == DIED
 
 
 def finish(engine: Engine, repository: Repository) -> None:
