@@ -145,7 +145,7 @@ class Engine(Equipment):
         except IntegrityError:
             if self.options.mend_reads:
                 with suppress(StorageError):  # then what is damaged is what there is to say
-                    self.repair.verify((self.real_name(library_id), version))
+                    self.repair.verify((self.real_name(library_id), version), by=actor.by)
             done = rollback(self.archive, library_id, version, actor, to, self.allowance)
         self._show({tree_path(done.library_id, done.version)})
         return done
@@ -232,10 +232,10 @@ class Engine(Equipment):
         return self._kept(library_id, verify(self.folder, self.database, mode, self._subject(library_id, version), progress))
 
     def verify_and_repair(
-        self, library_id: str | None = None, version: str | None = None, progress: Progress = silent
+        self, library_id: str | None = None, version: str | None = None, progress: Progress = silent, by: str = "person"
     ) -> VerifyReceipt:
         """Verify, and repair what is damaged where a good source exists; see ``storage.repair.Repair.verify``."""
-        return self._kept(library_id, self.repair.verify(self._subject(library_id, version), progress))
+        return self._kept(library_id, self.repair.verify(self._subject(library_id, version), progress, by))
 
     def _kept(self, library_id: str | None, receipt: VerifyReceipt) -> VerifyReceipt:
         from storage.findings import keep_verification  # noqa: PLC0415 - see storage/equipment.py

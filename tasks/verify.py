@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from strongroom.contracts import VerifyMessage
 from tasks.kinds import Kind, Running
 
@@ -11,7 +13,7 @@ _TOLD = 1000
 
 def _verify(running: Running, message: VerifyMessage) -> None:
     engine = running.services.engine
-    look = engine.verify_and_repair if message.repair else engine.verify
+    look = partial(engine.verify_and_repair, by=running.row.asked_by) if message.repair else engine.verify
     receipt = look(message.library_id, message.version, running.progress)
     shown = {"request_id": running.row.job_id, "damaged": receipt.damaged[:_TOLD], "repaired": receipt.repaired[:_TOLD]}
     counts = {"damaged_versions": len(receipt.damaged), "repaired_versions": len(receipt.repaired)}

@@ -180,6 +180,8 @@ def test_what_is_gone_back_to_is_mended_first_where_a_good_copy_is(two: Engine) 
     segment.unlink()  # the tree's name for it stays
     two.rollback(LIBRARY, "1.0", ADA)
     assert content(two) == 1
+    with two.database.read() as connection:
+        assert ("repaired", ADA.by) in {(one.action, one.by) for one in list_audit(connection, LIBRARY)}
     check_promises(two)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.curation import list_audit
 from tasks.jobs import run_job
 from tasks.verify import VERIFY
 from tests.support.desk import Desk, crash_at, document, failing
@@ -20,6 +21,16 @@ def filled(desk: Desk) -> Desk:
     return desk
 
 
+def damage(desk: Desk) -> Path:
+    place = desk.engine.find("/a/b", "2.0").place
+    path = desk.engine.folder.segment(place.segment_sha256)
+    path.chmod(0o600)
+    damaged = bytearray(path.read_bytes())
+    damaged[place.offset + 12] ^= 1
+    path.write_bytes(damaged)
+    return path
+
+
 def test_what_is_whole_is_reported_whole(filled: Desk) -> None:
     run_job(VERIFY, filled.services, {}, JOB)
     row = filled.job(JOB)
@@ -29,12 +40,8 @@ def test_what_is_whole_is_reported_whole(filled: Desk) -> None:
 
 
 def test_damage_is_found_named_and_not_repaired(filled: Desk) -> None:
-    place = filled.engine.find("/a/b", "2.0").place
-    path = filled.engine.folder.segment(place.segment_sha256)
-    path.chmod(0o600)
-    damaged = bytearray(path.read_bytes())
-    damaged[place.offset + 12] ^= 1
-    path.write_bytes(damaged)
+    path = damage(filled)
+    damaged = path.read_bytes()
 
     run_job(VERIFY, filled.services, {"library_id": "/a/b"}, JOB)
 
@@ -43,6 +50,16 @@ def test_damage_is_found_named_and_not_repaired(filled: Desk) -> None:
     assert (row.state, row.subject, row.outcome["damaged_versions"]) == ("done", "/a/b", 1)
     assert [one["version"] for one in row.outcome["damaged"]] == ["2.0"]
     assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("asked_by", ["producer", "person:ada@host"])
+def test_the_audit_trail_says_who_asked_for_what_was_repaired(filled: Desk, asked_by: str) -> None:
+    filled.engine.tree.catch_up()
+    damage(filled)
+    message = {"repair": True} if asked_by == "producer" else filled.asked("verify", asked_by, repair=True)
+    run_job(VERIFY, filled.services, message, JOB)
+    with filled.services.database.read() as connection:
+        assert [(one.action, one.by) for one in list_audit(connection, "/a/b")] == [("repaired", asked_by)]
 
 
 def test_what_is_not_stored_fails_with_what_to_do(filled: Desk) -> None:

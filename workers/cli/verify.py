@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from workers.cli.output import (
     told,
 )
 from workers.cli.styled import in_bytes_a_second, joined, new_table, styled
+from workers.cli.who import asker
 
 _AGAIN = "`strongroom verify --all --repair` looks for a good copy; else store these versions again from their source."
 _NO_DAMAGE = frozenset({"tree_missing", "orphan", "foreign", "segment_without_row"})
@@ -61,7 +63,7 @@ def verify(
             raise InvalidRequest("--all and a library are two requests.", "Leave one of them out.")
         bar = progress_bar("verifying", in_bytes_a_second, shown=not (quiet or as_json))
         with engine_on(data) as engine, bar as tick:
-            look = engine.verify_and_repair if repair else engine.verify
+            look = partial(engine.verify_and_repair, by=asker()) if repair else engine.verify
             receipt = look(library, version, tick)
     if as_json:
         print_json(_fields(receipt, repair=repair))

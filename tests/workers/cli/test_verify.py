@@ -11,9 +11,11 @@ from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from config.settings import Settings
+from models.curation import list_audit
 from storage.engine import Engine
 from tests.support.archive import body, document
 from workers.cli import app
+from workers.cli.who import asker
 from workers.metrics import coverage
 from workers.scene import Onlooker
 
@@ -51,6 +53,8 @@ def test_verify_repairs_only_when_it_is_told_to_and_then_says_from_where(engine:
     assert repaired["from"].startswith("tree documentation/")
     assert repaired | {"from": ""} == {"library_id": "/a/b", "version": "1.0", "revision": 1, "code": "damaged", "from": ""}
     assert json.loads(run(stored, "verify", "--all", "--repair", "--json").stdout)["repaired"] == []
+    with engine.database.read() as connection:
+        assert [(one.action, one.by) for one in list_audit(connection, "/a/b")] == [("repaired", asker())]
 
 
 def test_people_are_told_what_was_repaired_and_what_remains(engine: Engine, stored: Path) -> None:
