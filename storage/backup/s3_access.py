@@ -17,5 +17,5 @@ class Access:
     secret_key: str | None = field(default=None, repr=False)
     tries: int = TRIES
     """How often a request is made before it is given up, with growing pauses."""
-    timeout_s: float = 30.0
+    timeout_s: float = 60.0
     """How long a server may be silent: docs/explanation/backup.md."""

@@ -39,8 +39,8 @@ PASSING = (Unconnected, HTTPClientError, ResponseStreamingError, IncompleteReadE
 
 _KEYS = "Set STRONGROOM_BACKUP_S3_ACCESS_KEY and STRONGROOM_BACKUP_S3_SECRET_KEY; the key has to list, read, write and remove."
 _SILENT = (
-    "Look at that server, which may be frozen or overloaded, at the network and at STRONGROOM_BACKUP_S3_ENDPOINT. "
-    "A job is tried again by itself; give a command again."
+    "Look at that server, which may be frozen or overloaded, at the network and at STRONGROOM_BACKUP_S3_ENDPOINT; "
+    "a job is tried again by itself."
 )
 _ANSWERS: tuple[tuple[type[StorageError], str | None, frozenset[str], frozenset[int]], ...] = (
     (NotFound, "`strongroom backup list` shows the backups.", frozenset({"404", "NoSuchKey", "NotFound"}), frozenset()),

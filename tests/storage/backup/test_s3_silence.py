@@ -16,6 +16,7 @@ from urllib3.exceptions import ProtocolError
 
 from storage.backup.repository import make_repository
 from storage.backup.s3 import S3Target, s3_target
+from storage.backup.s3_access import Access
 from storage.backup.s3_silence import Patience, is_silence
 from storage.backup.seal import Unsealed
 from strongroom.errors import TargetUnreachable
@@ -119,6 +120,12 @@ def test_a_line_that_is_slow_gets_its_time_as_long_as_something_goes_over_it(sto
         slow.target.create("a", [data])
     assert slow.failed == []
     assert b"".join(bucket().read("a")) == data
+
+
+def test_a_store_that_wakes_its_disks_for_45_s_before_its_first_answer_is_not_given_up() -> None:
+    """As those of a NAS do; and a large bucket may be listed, or an upload put together, for as long."""
+    target = s3_target("s3://bucket", Access("http://127.0.0.1:1", access_key="a", secret_key="b"))
+    assert target.client.meta.config.read_timeout > 45
 
 
 class Timeline:
