@@ -19,7 +19,7 @@ from storage.backup.copying import Copying, Progress
 from storage.backup.doomed import doomed_packs
 from storage.backup.lacking import Lacking, keep_lacking, keep_mended, look_at
 from storage.backup.lists import Entry, read_lists
-from storage.backup.manifest import Kind, Manifest, backup_ids, new_backup_id, remove_manifest, write_manifest
+from storage.backup.manifest import Kind, Manifest, new_backup_id, remove_manifest, write_manifest
 from storage.backup.packs import PACK_BYTES, PackWriter
 from storage.backup.parents import Parents
 from storage.backup.readers import told_readers
@@ -175,8 +175,7 @@ class _Round:
         That dooms packs first, and looks for manifests then (``storage.erase.from_backups``): one of the two sees the other.
         """
         try:
-            sound = doomed_packs(self._repository).isdisjoint(manifest.packs)
-            if sound and (manifest.parent is None or manifest.parent in backup_ids(self._repository)):
+            if doomed_packs(self._repository).isdisjoint(manifest.packs):
                 return True
         except StorageError:
             with suppress(StorageError):  # nobody knows: then it is none

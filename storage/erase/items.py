@@ -39,6 +39,10 @@ class Items:
             self._entries[ref] = list(entries_in(self.repository, ref))
         return self._entries[ref]
 
+    def is_here(self, segment_sha256: str) -> bool:
+        """Whether the data folder has a segment."""
+        return self.folder.index(segment_sha256).exists()
+
     def tales(self, wanted: Iterable[tuple[Ref, str]]) -> Iterator[tuple[Ref, Tale | None]]:
         """Yield what items tell, given what each is: ``index SEGMENT``, ``journal`` or a table; None where one cannot be read.
 

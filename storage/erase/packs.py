@@ -25,6 +25,7 @@ from storage.erase.tales import Tale, Telling
 from storage.layout import DataFolder
 from strongroom.errors import BackupDamaged
 
+_TELLS, _LOST, _UNKNOWN = "with something of it", "that cannot be read", "with bytes that no list tells of"
 SLACK = timedelta(days=1)
 """How far the clock of a target may be from the one by which documents were stored."""
 
@@ -81,11 +82,7 @@ class Survey:
             named.add_pack(pack)
         tales = dict(self._items.tales(named.readable.items()))
         gone = self._gone(tales.values())
-        holding = {
-            **self._unknown(named, packs),
-            **named.lost,
-            **dict.fromkeys(_telling(named, tales, gone), "with something of it"),
-        }
+        holding = {**self._unknown(named, packs), **dict(_telling(named, tales, gone)), **dict.fromkeys(named.lost, _LOST)}
         holding = {name: said for name, said in holding.items() if name in packs}
         going = {one.backup_id: said for one in usable if (said := self._why(one, holding, gone))}
         targets = {target for tale in tales.values() if tale is not None for target in tale.targets}
@@ -109,7 +106,7 @@ class Survey:
             if stored is None or (self.scope.since is not None and stored.at < self.scope.since - SLACK):
                 continue
             if self._plain_bytes(stored) - _covered(known) > SALT_BYTES:
-                found[name] = "with bytes that no list tells of"
+                found[name] = _UNKNOWN
         return found
 
     def _why(self, manifest: Manifest, holding: Mapping[str, str], gone: Set[bytes]) -> str:
@@ -140,7 +137,10 @@ class _Named:
         self.segments = defaultdict[str, set[str]](set)
         """The packs in which a segment lies."""
         self.indexes = defaultdict[str, set[Ref]](set)
-        self.lost: dict[str, str] = {}
+        self.here: set[str] = set()
+        """Segments of noted packs that the data folder has: from there what is erased is gone."""
+        self.lost: set[str] = set()
+        """Packs of which a list cannot be read."""
 
     def add_backup(self, manifest: Manifest) -> None:
         for name in manifest.packs:
@@ -152,7 +152,7 @@ class _Named:
                     self._add_segment(entry.name, entry.segment)
                     self._add_index(entry.name, entry.index)
             except BackupDamaged:
-                self.lost[ref.pack] = "that cannot be read"
+                self.lost.add(ref.pack)
         for ref in manifest.journal.parts:
             self._add(ref, JOURNAL)
         for dump in manifest.rows:
@@ -163,6 +163,8 @@ class _Named:
             kind, _, name = key.partition(" ")
             if kind == "s":
                 self._add_segment(name, ref)
+                if self._items.is_here(name):
+                    self.here.add(name)
             elif kind == "i":
                 self._add_index(name, ref)
             else:  # a list, whose number is all that follows; or a piece of the journal or of a table
@@ -182,15 +184,15 @@ class _Named:
             self.readable[ref] = what
 
 
-def _telling(named: _Named, tales: Mapping[Ref, Tale | None], gone: Set[bytes]) -> Iterator[str]:
+def _telling(named: _Named, tales: Mapping[Ref, Tale | None], gone: Set[bytes]) -> Iterator[tuple[str, str]]:
     """Yield the packs in which something lies that tells of what is erased, or of which nobody knows what it tells."""
     for ref, tale in tales.items():
         if tale is None or tale.tells(gone):
-            yield ref.pack
+            yield ref.pack, _LOST if tale is None else _TELLS
     for name, packs in named.segments.items():
         mine = [tales[ref] for ref in named.indexes[name]]
-        if not mine or any(tale is None or tale.names_any(gone) for tale in mine):
-            yield from packs
+        if (not mine and name not in named.here) or any(tale is None or tale.names_any(gone) for tale in mine):
+            yield from ((pack, _TELLS if mine else _UNKNOWN) for pack in packs)
 
 
 def _covered(extents: Iterable[tuple[int, int]]) -> int:

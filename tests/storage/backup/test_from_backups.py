@@ -24,7 +24,7 @@ from models.findings import Observation
 from storage.backup.create import Create
 from storage.backup.doomed import doomed_packs
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import Manifest, Untold, backup_ids, manifests, read_manifest, write_manifest
+from storage.backup.manifest import Manifest, Untold, backup_ids, manifests, new_backup_id, read_manifest, write_manifest
 from storage.backup.place import Place
 from storage.backup.prune import Prune
 from storage.backup.repository import PACKS, Ref, Repository, pack_path
@@ -276,7 +276,8 @@ def test_bytes_that_no_list_tells_of_any_more_are_no_secret(engine: Engine, repo
 def test_what_a_run_that_died_has_left_goes_too(engine: Engine, repository: Repository) -> None:
     engine.store([document(SECRET, "1.0", body(n=10)), document(OTHER, "1.0", body(n=1))])
     steps = steps_of(lambda: back_up(engine, repository))
-    engine.store([document(SECRET, "2.0", body(n=11)), document(OTHER, "2.0", body(n=2))])
+    engine.store([document(SECRET, "2.0", body(n=11))])
+    engine.store([document(OTHER, "2.0", body(n=2))])
     engine.close()
     die_at(steps.index("backup: link") + 4, lambda: back_up(Engine(engine.folder.root).open(), repository))
     engine.open()
@@ -289,25 +290,27 @@ def test_what_a_run_that_died_has_left_goes_too(engine: Engine, repository: Repo
     whole(repository)
 
 
-def test_where_only_a_run_that_died_has_left_something_that_goes(engine: Engine, repository: Repository) -> None:
-    """A large segment is a pack of its own, and its index lies in another one."""
-    engine.store([document(OTHER, "1.0", body(n=1)), document(SECRET, "1.0", large_body(3 * SMALL))])
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_where_only_a_run_that_died_has_left_something_that_goes(engine: Engine, repository: Repository, kept: int) -> None:
+    """A large segment is a pack of its own, and its index lies in another one, which may not have been kept."""
+    engine.store([document(OTHER, "1.0", large_body(9 * SMALL))])
+    engine.store([document(SECRET, "1.0", large_body(3 * SMALL))])
     engine.close()
-    die_at_link(4, lambda: back_up(Engine(engine.folder.root).open(), repository))  # that of the manifest
+    die_at_link(kept + 1, lambda: back_up(Engine(engine.folder.root).open(), repository))
     engine.open()
     assert backup_ids(repository) == []
-    kept = {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)}
-    assert len(kept) >= 3
+    before = packs_of(repository)
+    assert len(before) == kept
     erase(engine, SECRET)
+    age(repository)
     done = run(engine, repository)
     assert (done.made, done.removed, done.left) == (None, (), ())
     assert holds(root_of(repository), large_body(3 * SMALL)) == set()
-    assert kept > {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)} != set(), (
-        "the others stay, to go on with"
-    )
+    assert packs_of(repository) < before or kept == 1, "something of it had been kept"
+    assert packs_of(repository), "what is clean stays, to go on with"
     back_up(engine, repository)
     [made] = whole(repository)
-    assert {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)} - made.packs.keys() <= doomed_packs(repository)
+    assert packs_of(repository) - made.packs.keys() <= doomed_packs(repository)
 
 
 def test_a_store_that_never_came_to_its_end_is_in_no_manifest(engine: Engine, repository: Repository) -> None:
@@ -430,17 +433,50 @@ def test_what_somebody_is_writing_since_before_it_was_erased_goes(engine: Engine
         repository.target.create(f"{PACKS}ab/{'ab' * 32}", pieces())
 
 
-def test_a_pack_that_went_can_come_back_under_another_name(filled: Engine, repository: Repository) -> None:
-    """The documents that stay are in packs of the same bytes as before."""
-    before = {one.name for one in repository.target.names(PACKS)}
-    run(filled, repository)
-    gone = before - {one.name for one in repository.target.names(PACKS)}
-    made = back_up(filled, repository, full=True)
-    assert made.backup_id in {one.backup_id for one in whole(repository)}
-    assert gone.isdisjoint(one.name for one in repository.target.names(PACKS))
-    later = filled.archive.clock() + timedelta(days=2)
-    Prune(repository, filled.database, None).apply(later)
+def test_a_pack_that_went_can_come_back_under_another_name(engine: Engine, repository: Repository) -> None:
+    engine.store([document(SECRET, "1.0", large_body(3 * SMALL))])  # a pack of its own, named by its digest
+    back_up(engine, repository)
+    erase(engine, SECRET)
+    before = packs_of(repository)
+    run(engine, repository)
+    gone = before - packs_of(repository)
+    Prune(repository, engine.database, None).apply(engine.archive.clock())
+    assert gone <= doomed_packs(repository), "a backup may be under way that builds on them"
+    engine.store([document(SECRET, "2.0", large_body(3 * SMALL))])
+    assert "snapshot: committed" in (steps := steps_of(lambda: back_up(engine, repository)))
+    assert steps.count("snapshot: committed") == 1, "it has not begun anew"
+    assert gone.isdisjoint(packs_of(repository))
+    assert whole(repository)[-1].counts.documents == 1
+    Prune(repository, engine.database, None).apply(engine.archive.clock() + timedelta(days=2))
     assert doomed_packs(repository) == set()
+
+
+def test_a_backup_that_ended_a_moment_before_packs_were_doomed_goes_too(filled: Engine, repository: Repository) -> None:
+    """It began before, behind one that goes."""
+    before = backup_ids(repository)
+    late = read_manifest(repository, before[3])
+    ids: list[str] = []
+
+    def beside(step: str) -> None:
+        if step == "backup: write" and not ids and len(backup_ids(repository)) > len(before):  # that of what dooms the packs
+            ids.append(new_backup_id(repository, filled.archive.clock()))
+            write_manifest(repository, replace(late, backup_id=ids[0]))
+
+    with observed(beside):
+        done = run(filled, repository)
+    assert set(ids) < set(done.removed)
+    whole(repository)
+    assert holds(root_of(repository), *GONE) == set()
+
+
+def test_a_backup_that_cannot_be_searched_goes(filled: Engine, repository: Repository) -> None:
+    first = read_manifest(repository, backup_ids(repository)[0])
+    path = root_of(repository) / pack_path(first.journal.parts[0].pack)
+    path.write_bytes(path.read_bytes()[:-40] + bytes(40))
+    [goes] = [one for one in work_on(filled, repository).plan().fates if one.backup_id == first.backup_id]
+    assert (goes.keep, "cannot be read" in goes.reason) == (False, True)
+    run(filled, repository)
+    whole(repository)
 
 
 def test_what_goes_at_last_is_as_old_as_the_last_erasure(engine: Engine, repository: Repository) -> None:
@@ -536,13 +572,22 @@ def die_at_link(number: int, work: Callable[[], object]) -> None:
     assert in_child(run_work) == DIED
 
 
+def packs_of(repository: Repository) -> set[str]:
+    return {one.name.rpartition("/")[2] for one in repository.target.names(PACKS)}
+
+
+def age(repository: Repository) -> None:
+    """Make all packs a day older."""
+    for path in (root_of(repository) / PACKS).glob("*/*"):
+        os.utime(path, (path.stat().st_mtime - 25 * 3600,) * 2)
+
+
 def finish(engine: Engine, repository: Repository) -> None:
     """Erase, a day later once more where a pack was left of which nobody knows: a crash came before it was noted."""
     left = run(engine, repository).left
     assert all("no backup tells of" in one.what for one in left)
     if left:
-        for path in (root_of(repository) / PACKS).glob("*/*"):
-            os.utime(path, (path.stat().st_mtime - 25 * 3600,) * 2)
+        age(repository)
         assert run(engine, repository).left == ()
 
 
