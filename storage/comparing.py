@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.catalogue import list_versions
-from models.names import real_name
 from models.rows import StoredVersion
 from storage.diff.compare import Diff, diff
 from storage.engine import Engine
 from storage.parsing import parse_document
-from storage.paths import LATEST
 from strongroom.errors import LimitExceeded, NotFound
 
 MAX_BYTES = 256 << 20
@@ -31,7 +29,7 @@ class Comparison:
 
 
 def compare(engine: Engine, library_id: str, before: str, after: str) -> Comparison:
-    """Compare two versions of a library; each may be ``latest``, or one of its revisions as in ``2.0@1``.
+    """Compare two versions of a library; each may be a label, ``latest``, or a revision of any of these as in ``2.0@1``.
 
     Raises:
         NotFound: one of them is not stored.
@@ -54,6 +52,8 @@ def compare(engine: Engine, library_id: str, before: str, after: str) -> Compari
 def find_revision(engine: Engine, library_id: str, name: str) -> StoredVersion:
     """Return a version's current revision, or the one that ``version@number`` names. A version may itself be called so.
 
+    For ``version`` a label or ``latest`` will do.
+
     Raises:
         NotFound: it is not stored.
     """
@@ -63,16 +63,14 @@ def find_revision(engine: Engine, library_id: str, name: str) -> StoredVersion:
     except NotFound:
         if revision is None:
             raise
-    version = engine.find(library_id).version if revision["version"] == LATEST else revision["version"]
-    number = int(revision["revision"])
+    current, number = engine.find(library_id, revision["version"]), int(revision["revision"])
+    version = current.version
     with engine.database.read() as connection:
-        there = {one.revision: one for one in list_versions(connection, real_name(connection, library_id), version, history=True)}
+        there = {one.revision: one for one in list_versions(connection, current.library_id, version, history=True)}
     if number in there:
         return there[number]
-    if not there:
-        raise NotFound(f"{library_id} {version} is not stored.")
     raise NotFound(
-        f"{library_id} {version} has no revision {number}; its newest is {max(there)}.",
+        f"{library_id} {version} has no revision {number}; its newest is {max(there, default=current.revision)}.",
         f"`strongroom history {library_id} {version}` lists them, and what was removed.",
     )
 

@@ -154,7 +154,8 @@ def test_show_tells_of_an_older_revision_and_of_a_label_as_get_writes_them(engin
         engine.store([document("/a/b", "1.0", body(n=number))])
     engine.tree.catch_up()
     run(data, "label", "/a/b", "kept", "1.0")
-    for name, number, current in (("1.0@1", 0, False), ("1.0@2", 1, True), ("1.0", 1, True), ("kept", 1, True)):
+    older, newer = (("1.0@1", "kept@1", "latest@1"), ("1.0@2", "kept@2", "1.0", "kept", "latest"))
+    for name, number, current in (*((name, 0, False) for name in older), *((name, 1, True) for name in newer)):
         told = json.loads(run(data, "show", "/a/b", name, "--json").stdout)
         digest = hashlib.sha256(body(n=number)).hexdigest()
         assert (told["version"], told["revision"], told["current"]) == ("1.0", number + 1, current), name
