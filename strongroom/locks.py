@@ -48,18 +48,25 @@ def locked_if_free(path: Path, patience_s: float = 0.0) -> Iterator[bool]:
 
 
 @contextmanager
+def shared_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock together with others who share it, while entered, unless somebody has it alone; yields whether it is held."""
+    with _opened(path) as descriptor:
+        yield _taken(descriptor, 0.0, fcntl.LOCK_SH)
+
+
+@contextmanager
 def locked_folder_if_free(path: Path) -> Iterator[bool]:
     """Hold the lock of a folder itself while entered if it is free; yields whether it is held. Nothing is made in the folder."""
     with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
         yield _taken(descriptor, 0.0)
 
 
-def _taken(descriptor: int, patience_s: float) -> bool:
+def _taken(descriptor: int, patience_s: float, how: int = fcntl.LOCK_EX) -> bool:
     deadline = time.monotonic() + patience_s
     pause_s, longest_s = _PAUSES_S
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 return False

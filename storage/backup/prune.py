@@ -157,7 +157,7 @@ class Prune:
             self.repository.target.remove(pack_path(name))
         needed = state.needed(())
         for path, one in sorted(state.doomed.items()):
-            rest = one.packs - needed - due
+            rest = one.packs - (needed & state.packs.keys()) - due  # what is gone is not saved by being needed
             if one.at <= now - WAIT:  # until then a backup may be under way that was to build on them
                 rest &= state.packs.keys()
             if rest != one.packs:

@@ -14,8 +14,11 @@ from storage.backup.repository import Ref, Repository, pack_path
 from storage.journal import append_journal, read_journal
 from storage.layout import DataFolder
 from strongroom import durable
-from strongroom.errors import StorageError
-from strongroom.locks import locked_if_free
+from strongroom.errors import StorageError, TransientIO
+from strongroom.locks import locked_if_free, shared_if_free
+
+LOCK = "backup.lock"
+"""Backups share it; who erases has it alone: what a backup has seen is not to be erased before its manifest tells of it."""
 
 
 class Kept:
@@ -94,12 +97,18 @@ def _home(folder: DataFolder) -> Path:
 
 @contextmanager
 def kept_packs(folder: DataFolder, repository: Repository, without: Set[str] = frozenset()) -> Iterator[Kept]:
-    """Yield what is kept. Of two runs at once one has the file, the other one begins anew and harms nobody."""
+    """Yield what is kept. Of two runs at once one has the file, the other one begins anew and harms nobody.
+
+    Raises:
+        TransientIO: an erasure is under way.
+    """
     home = _home(folder)
     with durable.os_errors("cannot note how far a backup has come"):
         durable.make_folder(home, "backup")
         path = home / f"{repository.repository_id}.progress"
-        with locked_if_free(path.with_suffix(".lock")) as mine:
+        with shared_if_free(folder.metadata / LOCK) as free, locked_if_free(path.with_suffix(".lock")) as mine:
+            if not free:
+                raise TransientIO("An erasure is under way.", "Take the backup when it has ended.")
             kept = Kept(path if mine else None, repository.seal.recipients, without)
             kept.recall(repository)
             yield kept

@@ -197,19 +197,24 @@ class _Work:
         target, now = self._repository.target, self._now()
         if needless:
             doom(self._repository, needless, now)
-        going = set(found.going)
-        for backup_id, one in manifests(self._repository):  # those, too, that were finished before the packs were doomed
-            if isinstance(one, Manifest) and not one.packs.keys().isdisjoint(needless):
-                going.add(backup_id)
-        for backup_id in sorted(going):
-            remove_manifest(self._repository, backup_id)
-        with self._engine.database.write("erase") as connection:
-            note_removed(connection, going)
-        for name in sorted(needless):
-            if not found.unusable or name in before or name in found.holding:
-                target.remove(pack_path(name))
+        going = self._let_go(found.going.keys() | self._needing(needless))  # those, too, that ended before the packs were doomed
+        gone = {name for name in needless if not found.unusable or name in before or name in found.holding}
+        for name in sorted(gone):
+            target.remove(pack_path(name))
+        going += self._let_go(self._needing(gone))  # and those of which a prune said that what they need is not doomed any more
         target.tidy(max(self._scope.ends.values()))  # what was not finished, and begun before it was erased
         return tuple(sorted(going))
+
+    def _needing(self, packs: Collection[str]) -> set[str]:
+        every = manifests(self._repository)
+        return {backup_id for backup_id, one in every if isinstance(one, Manifest) and not one.packs.keys().isdisjoint(packs)}
+
+    def _let_go(self, backups: Collection[str]) -> list[str]:
+        for backup_id in sorted(backups):
+            remove_manifest(self._repository, backup_id)
+        with self._engine.database.write("erase") as connection:
+            note_removed(connection, backups)
+        return list(backups)
 
     def _left(self, found: Surveyed, known: Collection[str]) -> Iterator[Holding]:
         """Yield what holds something of it, or may: packs of no backup that nobody knows are such as a run that died has left."""

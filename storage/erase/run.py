@@ -28,6 +28,7 @@ from models.erasing import (
 from models.names import AliasRow, last_change, put_alias
 from models.recompress import Shown
 from storage import compress, sweep
+from storage.backup import resume
 from storage.documents import Limits
 from storage.encodings import Plain, encode_alone
 from storage.erase.files import scrub_lines, scrub_payloads, scrub_strays, scrub_trash, scrub_tree
@@ -131,9 +132,10 @@ class Erasure:
             changing(self.archive.folder, self.archive.database, self.archive.clock()),
             locked_if_free(metadata / sweep.LOCK) as no_sweep,
             locked_if_free(metadata / compress.LOCK) as no_compress,
+            locked_if_free(metadata / resume.LOCK) as no_backup,
         ):
-            if not (no_sweep and no_compress):
-                raise TransientIO("A sweep or a compression is under way.", "Call again when it has ended.")
+            if not (no_sweep and no_compress and no_backup):
+                raise TransientIO("A sweep, a compression or a backup is under way.", "Call again when it has ended.")
             yield
 
     def _note(self, plan: Plan, actor: Actor) -> Note:

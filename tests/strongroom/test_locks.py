@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from strongroom import locks
-from strongroom.locks import locked, locked_if_free
+from strongroom.locks import locked, locked_if_free, shared_if_free
 from tests.support.crash import in_child, start_child, wait_for
 
 
@@ -28,6 +28,16 @@ def test_a_lock_is_held_against_other_processes_and_other_threads_of_this_one(tm
 
 def _assert(condition: bool) -> None:
     assert condition
+
+
+def test_a_shared_lock_is_held_by_many_or_alone_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with shared_if_free(path) as first, shared_if_free(path) as second:
+        assert first
+        assert second
+        assert not _is_free(path)
+    with locked(path), shared_if_free(path) as third:
+        assert not third
 
 
 def test_a_lock_that_does_not_come_free_is_an_error_after_a_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
