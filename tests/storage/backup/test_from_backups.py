@@ -479,6 +479,20 @@ def test_a_backup_that_cannot_be_searched_goes(filled: Engine, repository: Repos
     whole(repository)
 
 
+def test_a_backup_whose_lists_cannot_be_read_goes(engine: Engine, repository: Repository) -> None:
+    for number in range(60):
+        engine.store([document(OTHER, f"{number}.0", body(n=number))])
+    made = back_up(engine, repository)
+    [lists] = {ref.pack for part in made.lists for ref in part.refs}
+    assert lists not in {ref.pack for ref in made.journal.parts} | {one.ref.pack for one in made.rows}
+    path = root_of(repository) / pack_path(lists)
+    path.write_bytes(bytes(path.stat().st_size))
+    engine.store([document(SECRET, "1.0", body(n=100))])
+    erase(engine, SECRET)
+    [goes] = work_on(engine, repository).plan().fates
+    assert (goes.keep, "cannot be read" in goes.reason) == (False, True)
+
+
 def test_what_goes_at_last_is_as_old_as_the_last_erasure(engine: Engine, repository: Repository) -> None:
     engine.store([document(SECRET, "1.0", body(n=10))])
     erase(engine, SECRET)
