@@ -55,16 +55,25 @@ class BackupVerifyMessage(BaseModel):
 
 
 def take_backup(
-    engine: Engine, place: Place, progress: Progress, *, full: bool, begin_anew: bool = False, ping_url: str | None = None
+    engine: Engine,
+    place: Place,
+    progress: Progress,
+    *,
+    full: bool,
+    begin_anew: bool = False,
+    ping_url: str | None = None,
+    by: str = "schedule",
 ) -> dict[str, Any]:
     """Take a backup and return what that did, as JSON. The dead-man's switch is told of its beginning and of its end.
+
+    ``by`` is who asks for it: see ``storage.backup.create``.
 
     Raises:
         StorageError: there is no new backup; see ``storage.backup.create`` and ``storage.backup.beginning``.
     """
     with _pinged(ping_url):
         repository = repository_for(engine, place, datetime.now(UTC), anew=begin_anew)
-        done = summary(Create(engine, repository, progress).run(full=full))
+        done = summary(Create(engine, repository, progress, by=by).run(full=full))
     return {**done, "target": repository.target.url, "sealed": bool(repository.seal.recipients)}
 
 
@@ -126,6 +135,7 @@ def _backup(running: Running, message: BackupMessage) -> None:
         full=message.full,
         begin_anew=message.begin_anew,
         ping_url=services.ping_url,
+        by=running.row.asked_by,
     )
     running.finish(done)
 

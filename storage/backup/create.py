@@ -49,13 +49,17 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Takes backups of one folder into one repository. Any number may run at once; each is a backup of its own."""
+    """Takes backups of one folder into one repository. Any number may run at once; each is a backup of its own.
+
+    ``by`` is who asks for them, such as person:ada: what is repaired first is told of them.
+    """
 
     engine: Engine
     repository: Repository
     progress: Progress = silent
     clock: Callable[[], datetime] = _now
     pack_bytes: int = PACK_BYTES
+    by: str = "schedule"
 
     def run(self, *, full: bool = False, without: Set[str] = frozenset()) -> Manifest:
         """Take a backup: incremental behind the newest one that is whole, full when there is none or when it is asked for.
@@ -98,7 +102,7 @@ class Create:
             if manifest is not None:
                 return manifest
             if damaged:
-                self.engine.repair.see_to(sorted(damaged), look_at(self.engine, damaged).findings, by="schedule")
+                self.engine.repair.see_to(sorted(damaged), look_at(self.engine, damaged).findings, self.by)
             kept.recall_again(self.repository)
         if damaged:
             lacking = look_at(self.engine, damaged)

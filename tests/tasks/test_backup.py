@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.curation import list_audit
 from storage.backup.choice import find_manifest
 from storage.backup.manifest import backup_ids, read_manifest
 from storage.backup.place import Place
@@ -35,6 +36,17 @@ def test_a_backup_is_taken_and_its_outcome_is_in_the_ledger(desk: Desk) -> None:
     assert dict(desk.job("backup-0002").outcome or {})["verdict"] == "good"
     run_job(BACKUP, desk.services, {"request_id": "backup-0003", "full": True}, "backup-0003")
     assert dict(desk.job("backup-0003").outcome or {})["kind"] == "full"
+
+
+@pytest.mark.parametrize("asked_by", ["schedule", "person:ada@host"])
+def test_the_audit_trail_says_who_asked_for_the_backup_that_repaired_first(desk: Desk, asked_by: str) -> None:
+    desk.engine.store([document("/a", "1.0", body(n=1))])
+    desk.engine.tree.catch_up()
+    path = desk.engine.folder.segment(desk.engine.find("/a").place.segment_sha256)
+    path.unlink()  # the tree's name for it stays
+    run_job(BACKUP, desk.services, desk.asked("backup", asked_by), JOB)
+    with desk.engine.database.read() as connection:
+        assert [(one.action, one.by) for one in list_audit(connection, "/a")] == [("repaired", asked_by)]
 
 
 def test_a_target_that_refuses_is_the_jobs_error(desk: Desk) -> None:

@@ -30,6 +30,7 @@ from workers.cli.output import (
     told,
 )
 from workers.cli.styled import in_bytes, joined, new_table
+from workers.cli.who import asker
 from workers.garbage import held
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _create_here(engine: Engine, settings: Settings, *, full: bool, begin_anew: 
 
     with progress_bar("backing up", in_bytes, shown=shown) as tick:
         place, ping_url = backup_place(settings), ping_url_of(settings)
-        done = take_backup(engine, place, tick, full=full, begin_anew=begin_anew, ping_url=ping_url)
+        done = take_backup(engine, place, tick, full=full, begin_anew=begin_anew, ping_url=ping_url, by=asker())
     return {"job_id": None, **done}
 
 
