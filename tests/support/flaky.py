@@ -18,6 +18,8 @@ class Flaky:
         self.cuts = 0
         """Connections that are cut after ``cut_after`` bytes of what is in the answers, heads aside."""
         self.cut_after = 0
+        self.stalls = 0
+        """Connections that stay, and on which nothing comes after that."""
         self.losses = 0
         """Requests with a body that are passed on and carried out, and whose answer is not."""
         self.busy = 0
@@ -26,11 +28,12 @@ class Flaky:
         """How many more answers there are before the other side is gone; None: any number."""
         self.pause_s = 0.0
         """How long each 64 KiB of a request take."""
-        self._line = threading.Event()
+        self._closed = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Accept no more, and end what stalls."""
+        self._closed.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -60,7 +63,7 @@ class Flaky:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # or the system takes megabytes at once
         with suppress(OSError):
             while data := client.recv(65536):
-                self._line.wait(self.pause_s)
+                self._closed.wait(self.pause_s)
                 server.sendall(data)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
@@ -74,6 +77,11 @@ class Flaky:
             if self.cuts and len(data) - head > left:
                 self.cuts -= 1
                 client.sendall(data[: head + left])
+                return
+            if self.stalls and len(data) - head > left:
+                self.stalls -= 1
+                client.sendall(data[: head + left])
+                self._closed.wait()
                 return
             if self.calls_left is not None and data.startswith(b"HTTP/1.1 "):
                 if self.calls_left == 0:

@@ -20,7 +20,7 @@ from storage.backup.s3_access import Access
 from storage.backup.s3_silence import Patience, is_silence
 from storage.backup.seal import Unsealed
 from strongroom.errors import TargetUnreachable
-from tests.support.flaky import flaky
+from tests.support.flaky import Flaky, flaky
 from tests.support.s3 import Store
 
 TIMEOUT_S = 0.6
@@ -47,6 +47,15 @@ class Seen:
 @pytest.fixture
 def seen(store: Store, bucket: Bucket) -> Seen:
     return Seen(store, bucket().prefix)
+
+
+@contextmanager
+def flaky_line(store: Store, bucket: Bucket) -> Iterator[tuple[Flaky, Seen]]:
+    port = urlsplit(store.access.endpoint or "").port
+    assert port is not None
+    with flaky(port) as proxy:
+        there = replace(store.access, endpoint=f"http://127.0.0.1:{proxy.port}")
+        yield proxy, Seen(replace(store, access=there), bucket().prefix)
 
 
 def test_a_frozen_server_that_was_never_heard_is_given_up_after_one_request(seen: Seen, store: Store) -> None:
@@ -101,6 +110,17 @@ def test_a_server_that_freezes_within_an_answer_is_the_place_and_not_the_file(se
     assert seen.failed == ["ReadTimeoutError"] * 2, "the file again, and the mark of the place"
 
 
+def test_an_object_that_hangs_half_way_is_asked_for_twice_and_not_six_times(store: Store, bucket: Bucket) -> None:
+    """The server answers, so it is not given up; each try takes the whole time."""
+    bucket().create("hangs", [bytes(1 << 20)])
+    with flaky_line(store, bucket) as (proxy, behind):
+        proxy.stalls, proxy.cut_after = 9, 1000
+        with pytest.raises(TargetUnreachable, match=r"hangs breaks off .* does not answer"):
+            b"".join(behind.target.read("hangs"))
+        assert proxy.stalls == 7
+        assert [one.name for one in behind.target.names()] == ["hangs"]
+
+
 def test_a_server_that_thaws_meanwhile_has_kept_it_once(seen: Seen, store: Store, bucket: Bucket) -> None:
     """As one that is slow: it does what nobody waits for any more, and is asked for it again."""
     seen.then = store.thaw
@@ -112,11 +132,8 @@ def test_a_server_that_thaws_meanwhile_has_kept_it_once(seen: Seen, store: Store
 
 def test_a_line_that_is_slow_gets_its_time_as_long_as_something_goes_over_it(store: Store, bucket: Bucket) -> None:
     data = os.urandom(12 << 20)
-    port = urlsplit(store.access.endpoint or "").port
-    assert port is not None
-    with flaky(port) as proxy:
+    with flaky_line(store, bucket) as (proxy, slow):
         proxy.pause_s = 0.006
-        slow = Seen(replace(store, access=replace(store.access, endpoint=f"http://127.0.0.1:{proxy.port}")), bucket().prefix)
         slow.target.create("a", [data])
     assert slow.failed == []
     assert b"".join(bucket().read("a")) == data
