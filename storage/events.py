@@ -164,7 +164,7 @@ class Imported:
 class Erased:
     """What was told of this version, or of all of the library when it is None, up to ``at`` never was: it is gone for good.
 
-    ``since`` is when the first of it was stored; None in entries of releases that did not tell.
+    ``since`` is when the first of its contents was stored, by whatever library; None where nothing told.
     """
 
     key: ClassVar[str] = "erased"

@@ -131,7 +131,7 @@ def write_manifest(repository: Repository, manifest: Manifest) -> int:
     digest = hashlib.sha256(told.encode()).hexdigest()
     body = f'{{"{_DIGEST}": "{digest}", "manifest": {told}}}\n'.encode()
     sealed = list(repository.seal.sealed([body]))
-    repository.target.create(f"{BACKUPS}{manifest.backup_id}{_SUFFIX}", sealed)
+    repository.target.create(manifest_path(manifest.backup_id), sealed)
     try:
         if read_manifest(repository, manifest.backup_id) != manifest:
             raise BackupDamaged(f"The manifest of {manifest.backup_id} does not read back as it was written.")
@@ -143,7 +143,12 @@ def write_manifest(repository: Repository, manifest: Manifest) -> int:
 
 def remove_manifest(repository: Repository, backup_id: str) -> None:
     """Have a backup be no more. Nothing happens when it is not there; what it alone needed stays, for a prune."""
-    repository.target.remove(f"{BACKUPS}{backup_id}{_SUFFIX}")
+    repository.target.remove(manifest_path(backup_id))
+
+
+def manifest_path(backup_id: str) -> str:
+    """Return the name under which a target keeps a manifest."""
+    return f"{BACKUPS}{backup_id}{_SUFFIX}"
 
 
 def read_manifest(repository: Repository, backup_id: str) -> Manifest:
@@ -176,7 +181,7 @@ def read_manifest(repository: Repository, backup_id: str) -> Manifest:
 
 def _opened(repository: Repository, backup_id: str) -> bytes:
     try:
-        return b"".join(repository.seal.opened([repository.file(f"{BACKUPS}{backup_id}{_SUFFIX}")]))
+        return b"".join(repository.seal.opened([repository.file(manifest_path(backup_id))]))
     except NotFound:
         raise NotFound(f"There is no backup {backup_id} in {repository.target.url}.", "`strongroom backup list`") from None
     except (BackupDamaged, BackupKeyError) as error:

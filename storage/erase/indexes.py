@@ -7,19 +7,20 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import orjson
 
 from models.changes import note_change
+from models.erasing import Doomed
 from models.parts import in_parts
 from models.sweeping import condemn_dead, condemned_segments, forget_segments, known_segments, look_at
 from storage.carry import carry_over
 from storage.compact import Compaction
 from storage.erase.needles import Gone
 from storage.erase.scope import Scope
-from storage.events import read_events
+from storage.events import Removed, read_events
 from storage.index import Index, VersionRecord, read_index
 from storage.index_files import replace_index
 from storage.layout import DataFolder
@@ -46,16 +47,22 @@ def survey(folder: DataFolder, contents: Collection[str]) -> set[str]:
     return found
 
 
-def told_contents(folder: DataFolder, scope: Scope) -> set[str]:
-    """Return the contents that indexes, those in the trash too, and the journal tell of what is to be erased.
+def told_contents(folder: DataFolder, scope: Scope, rows: Sequence[Doomed]) -> tuple[set[str], datetime | None]:
+    """Return the contents that rows, indexes, those in the trash too, and the journal tell of what is to be erased.
 
-    Of revisions that were given up before no row may be left, and their bytes may be there still.
+    Of revisions that were given up before no row may be left, and their bytes may be there still. Also return when one of these
+    contents was first stored, by whatever library; None: nothing tells.
     """
-    records = [one for one in read_events(folder.journal) if isinstance(one, VersionRecord)]
+    events = list(read_events(folder.journal))
+    records = [one for one in events if isinstance(one, VersionRecord)]
     for path in [*_indexes(folder), *folder.trash.glob("swept-*.index")]:
         with suppress(IntegrityError):  # of one that is in place ``survey`` tells
             records += read_index(path, path.stem[-64:]).versions
-    return {one.content_sha256 for one in records if _is_doomed(one, scope)}
+    contents = {one.content_sha256 for one in rows} | {one.content_sha256 for one in records if _is_doomed(one, scope)}
+    maybe = contents | {""}  # a removal of which an older release told may be of any content
+    told: list[VersionRecord | Removed] = [*records, *(one for one in events if isinstance(one, Removed))]
+    times = [*(one.stored_at for one in rows), *(one.stored_at for one in told if one.content_sha256 in maybe)]
+    return contents - {""}, min(times, default=None)
 
 
 def forget_records(archive: Archive, scope: Scope, gone: Gone) -> None:

@@ -29,6 +29,8 @@ class Note:
     version_ids: tuple[str, ...]
     contents: tuple[str, ...]
     names: tuple[str, ...]
+    since: datetime | None = None
+    """When one of the contents was first stored, as far as that is told."""
     again: bool = False
     """It was found: somebody else began it."""
 
@@ -74,5 +76,6 @@ def pending_notes(folder: DataFolder) -> Iterator[Note]:
         told = orjson.loads(path.read_bytes())
         lists = {name: tuple(told[name]) for name in ("version_ids", "contents", "names")}
         targets = tuple((library, version) for library, version in told["targets"])
-        note = Note(**{**told, **lists, "targets": targets, "at": datetime.fromisoformat(told["at"])})
+        times = {name: datetime.fromisoformat(told[name]) for name in ("at", "since") if told.get(name)}
+        note = Note(**{**told, **lists, **times, "targets": targets})
         yield replace(note, again=True)

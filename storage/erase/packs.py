@@ -1,7 +1,8 @@
 """Packs that hold something of what is erased, or may, and so the backups that do: by what these tell of themselves.
 
 A pack is clean when every byte of it is accounted for and nothing of that tells of what is erased. Bytes that no list names were
-those of a removed backup, and nobody knows what they are; only a pack that is older than all that is erased is clean even so.
+those of a removed backup, and nobody knows what they are; only a pack that is older than all that is erased is clean even so,
+as long as nothing says that a clock was wrong.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from models.database import Database
 from models.mending import holders
-from storage.backup.manifest import Manifest, Unusable, manifests
+from storage.backup.manifest import Manifest, Unusable, manifest_path, manifests
 from storage.backup.packs import SALT_BYTES, Pack
-from storage.backup.repository import PACKS, Ref, Repository
+from storage.backup.repository import BACKUPS, PACKS, Ref, Repository
 from storage.backup.resume import noted_packs
 from storage.backup.target import Stored
 from storage.erase.items import INDEX, JOURNAL, Items
@@ -82,7 +83,9 @@ class Survey:
             named.add_pack(pack)
         tales = dict(self._items.tales(named.readable.items()))
         gone = self._gone(tales.values())
-        holding = {**self._unknown(named, packs), **dict(_telling(named, tales, gone)), **dict.fromkeys(named.lost, _LOST)}
+        telling = dict(_telling(named, tales, gone))
+        since = self._since(usable, [packs[name].at for name, said in telling.items() if said == _TELLS and name in packs])
+        holding = {**self._unknown(named, packs, since), **telling, **dict.fromkeys(named.lost, _LOST)}
         holding = {name: said for name, said in holding.items() if name in packs}
         going = {one.backup_id: said for one in usable if (said := self._why(one, holding, gone))}
         targets = {target for tale in tales.values() if tale is not None for target in tale.targets}
@@ -99,11 +102,24 @@ class Survey:
                 told.discard(bytes.fromhex(one.content_sha256))
         return told
 
-    def _unknown(self, named: _Named, packs: Mapping[str, Stored]) -> dict[str, str]:
+    def _since(self, usable: Iterable[Manifest], telling: Iterable[datetime]) -> datetime | None:
+        """Return since when packs may hold some of it; None: since ever, as far as anybody can tell by clocks.
+
+        ``telling`` are the times of packs that do. One from before it was stored, or a manifest that is not as old at the target
+        as it says itself, and some clock was wrong.
+        """
+        since = self.scope.since
+        written = {one.name: one.at for one in self.repository.target.names(BACKUPS)} if since is not None else {}
+        apart = (abs(one.finished_at - written.get(manifest_path(one.backup_id), one.finished_at)) for one in usable)
+        if since is None or any(at < since - SLACK for at in telling) or any(one > SLACK for one in apart):
+            return None
+        return since
+
+    def _unknown(self, named: _Named, packs: Mapping[str, Stored], since: datetime | None) -> dict[str, str]:
         found: dict[str, str] = {}
         for name, known in named.extents.items():
             stored = packs.get(name)
-            if stored is None or (self.scope.since is not None and stored.at < self.scope.since - SLACK):
+            if stored is None or (since is not None and stored.at < since - SLACK):
                 continue
             if self._plain_bytes(stored) - _covered(known) > SALT_BYTES:
                 found[name] = _UNKNOWN

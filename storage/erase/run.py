@@ -109,8 +109,8 @@ class Erasure:
                 )
             self._recode(now.contents)
             note = self._note(now, actor)
-            told = told_contents(self.archive.folder, scope_of(note, self._names()))
-            note = replace(note, contents=tuple(sorted({*note.contents, *told})))
+            contents, since = told_contents(self.archive.folder, scope_of(note, self._names()), now.revisions)
+            note = replace(note, contents=tuple(sorted(contents)), since=since)
             with durable.os_errors("cannot begin to erase"):
                 write_note(self.archive.folder, note)
             return self._carry_out(note)
@@ -139,9 +139,7 @@ class Erasure:
             yield
 
     def _note(self, plan: Plan, actor: Actor) -> Note:
-        contents = {one.content_sha256 for one in plan.revisions if one.content_sha256}
-        ids = tuple(one.version_id for one in plan.revisions)
-        told = (plan.targets, ids, tuple(sorted(contents)), plan.names)
+        told = (plan.targets, tuple(one.version_id for one in plan.revisions), (), plan.names)
         with self.archive.database.read() as connection:  # behind all that is told of them, whatever the clock says
             now = self.archive.clock()
             at = max(behind(now, last_change(connection, library_id)) for library_id, _ in plan.targets)

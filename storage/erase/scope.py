@@ -17,7 +17,7 @@ from storage.naming import Names
 class Scope:
     """Libraries and versions, by their names of today, each with the time up to which what is told of it is meant.
 
-    ``since``: when the first of it was stored, as far as that is known: what was written before then does not hold it.
+    ``since``: when one of the contents was first stored, as far as that is known: what was written before then holds none.
     """
 
     ends: Mapping[Target, datetime]
@@ -51,11 +51,14 @@ def _told(journal: Path) -> list[Event]:
 
 def scope_of(note: Note, names: Names) -> Scope:
     """Return what an erasure means that is under way."""
-    return Scope(dict.fromkeys(note.targets, note.at), names)
+    return Scope(dict.fromkeys(note.targets, note.at), names, note.since)
 
 
 def pending_scope(journal: Path, repository_id: str, only: Collection[Target] | None = None) -> Scope:
-    """Return what was erased from a data folder and not yet from the backups in this repository; of these targets, or of all."""
+    """Return what was erased from a data folder and not yet from the backups in this repository; of these targets, or of all.
+
+    ``since`` goes by all of it: another library may have had the same contents before, and its records are gone by now.
+    """
     events = _told(journal)
     names = Names(events)
     ends: dict[Target, datetime] = {}
@@ -64,17 +67,16 @@ def pending_scope(journal: Path, repository_id: str, only: Collection[Target] | 
         if not isinstance(one, Erased | ErasedFromBackups):
             continue
         target = (names.today(one.library_id, one.at), one.version)
-        if only is not None and target not in only:
-            continue
         if isinstance(one, Erased):
             before = [since[target]] if target in ends else []
             ends[target] = max(one.at, ends.get(target, one.at))
             since[target] = _first([*before, one.since])
         elif one.repository_id == repository_id and target in ends and ends[target] <= one.until:
             del ends[target], since[target]
-    return Scope(ends, names, _first(list(since.values())) if ends else None)
+    meant = ends if only is None else {target: end for target, end in ends.items() if target in only}
+    return Scope(meant, names, _first(since.values()))
 
 
 def _first(times: Collection[datetime | None]) -> datetime | None:
     known = [one for one in times if one is not None]
-    return min(known) if known and len(known) == len(times) else None
+    return min(known, default=None) if len(known) == len(times) else None

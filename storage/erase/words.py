@@ -44,8 +44,7 @@ def erased(target: Target, rows: Sequence[Doomed], note: Note) -> Erased:
     """Return the entry that says what was erased, by whom and why: an id, and nothing of the content."""
     library_id, version = target
     mine = [one for one in rows if one.library_id == library_id and version in {None, one.version}]
-    since = min((one.stored_at for one in mine), default=None)
-    return Erased(library_id, version, len(mine), note.at, note.by, note.why, since)
+    return Erased(library_id, version, len(mine), note.at, note.by, note.why, note.since)
 
 
 def told_target(entry: Mapping[str, Any], scope: Scope) -> Target | None:  # JSON

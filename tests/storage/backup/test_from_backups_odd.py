@@ -1,0 +1,93 @@
+"""storage/erase/from_backups where something is odd: what others had before, wrong clocks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from storage.backup.local import LocalTarget
+from storage.backup.manifest import manifest_path, write_manifest
+from storage.backup.place import Place
+from storage.backup.repository import Repository, pack_path
+from storage.engine import Engine
+from storage.erase.from_backups import FromBackups
+from storage.erase.plan import find_targets
+from storage.erase.run import Erasure
+from storage.erase.scope import pending_scope
+from storage.events import Erased, Removed, append_events, read_events
+from storage.trail import Actor
+from tests.support.archive import body, document, revisions
+from tests.support.backups import SMALL, back_up
+
+ADA = Actor("person:ada", "request 4711")
+SECRET, OTHER, THIRD = "/secret/lib", "/other/lib", "/third/lib"
+
+
+def root_of(repository: Repository) -> Path:
+    assert isinstance(repository.target, LocalTarget)
+    return repository.target.root
+
+
+def erase(engine: Engine, library: str, version: str | None = None) -> Erased:
+    work = Erasure(engine.archive, engine.tree, "all", engine.options.limits)
+    work.apply(work.plan(find_targets(engine.database, library, version)), ADA)
+    return [one for one in read_events(engine.folder.journal) if isinstance(one, Erased)][-1]
+
+
+def work_on(engine: Engine, repository: Repository) -> FromBackups:
+    return FromBackups(engine, Place(str(root_of(repository))), pack_bytes=SMALL)
+
+
+def stored_at(engine: Engine, library: str) -> datetime:
+    return min(one.created_at for one in revisions(engine) if one.library_id == library)
+
+
+def make_older(path: Path, by: timedelta) -> None:
+    os.utime(path, (path.stat().st_mtime - by.total_seconds(),) * 2)
+
+
+def test_a_content_that_was_removed_long_ago_is_as_old_as_that(engine: Engine) -> None:
+    """No row and no index tells of it any more; entries of older releases do not tell what was removed."""
+    engine.store([document(SECRET, "1.0", body(n=10)), document(SECRET, "2.0", body(n=11)), document(SECRET, "3.0", body(n=12))])
+    first = stored_at(engine, SECRET)
+    digest = hashlib.sha256(body(n=11)).hexdigest()
+    told = Removed(THIRD, "1.0", first - timedelta(days=9), 1, first, "schedule", content_sha256=digest)
+    append_events(engine.folder.journal, [told])
+    assert erase(engine, SECRET, "1.0").since == first
+    assert erase(engine, SECRET, "2.0").since == first - timedelta(days=9)
+    append_events(engine.folder.journal, [replace(told, stored_at=first - timedelta(days=8), content_sha256="")])
+    assert erase(engine, SECRET).since == first - timedelta(days=8)
+
+
+@pytest.mark.parametrize("clue", ["", "a manifest", "a pack that tells of it"])
+def test_a_pack_is_older_only_where_no_clock_was_wrong(engine: Engine, repository: Repository, clue: str) -> None:
+    engine.store([document(OTHER, "1.0", body(n=1))])
+    made = back_up(engine, repository)
+    repository.target.remove(manifest_path(made.backup_id))
+    write_manifest(repository, replace(made, rows=()))  # nobody knows these bytes any more
+    engine.store([document(SECRET, "1.0", body(n=10))])
+    held = back_up(engine, repository, full=True)
+    erase(engine, SECRET)
+    old, wrong = timedelta(hours=26), {"a manifest": [manifest_path(held.backup_id)], "": []}
+    for name in [*map(pack_path, made.packs), *wrong.get(clue, map(pack_path, held.packs))]:
+        make_older(root_of(repository) / name, old)
+    fates = {one.backup_id: one.keep for one in work_on(engine, repository).plan().fates}
+    assert fates == {made.backup_id: not clue, held.backup_id: False}
+
+
+def test_a_content_is_as_old_as_whoever_had_it_first(engine: Engine, repository: Repository) -> None:
+    """Its bytes may be in packs that are older than the library that is erased."""
+    for library in (THIRD, OTHER, SECRET):
+        engine.store([document(library, "1.0", body(n=10))])
+    engine.store([document(OTHER, "2.0", body(n=2)), document(THIRD, "2.0", body(n=3))])
+    third, other = stored_at(engine, THIRD), stored_at(engine, OTHER)
+    assert third < other
+    assert erase(engine, THIRD, "1.0").since == third
+    assert erase(engine, SECRET).since == other
+    scope = pending_scope(engine.folder.journal, repository.repository_id, [(SECRET, None)])
+    assert (list(scope.ends), scope.since) == ([(SECRET, None)], third)
