@@ -21,6 +21,7 @@ from storage.backup.create import Create
 from storage.backup.doomed import doom, doomed_packs
 from storage.backup.manifest import Manifest, manifests, remove_manifest
 from storage.backup.packs import PACK_BYTES
+from storage.backup.parents import Parents
 from storage.backup.place import Place
 from storage.backup.prune import WAIT, Fate
 from storage.backup.repository import Repository, pack_path
@@ -160,14 +161,13 @@ class _Work:
         return GoneFromBackups(url, tuple(self._scope.ends), made, removed, len(packs), size, searched, left)
 
     def _wants_another(self, found: Surveyed) -> bool:
-        """Whether a backup has to be taken: some go, and the newest of this catalogue does, or is not whole."""
+        """Whether a backup has to be taken: some go, and the newest of this catalogue does, or is not known to be whole."""
         with self._engine.database.read() as connection:
             mine = epoch(connection)
         newest = next((one for one in found.manifests if one.marks.get(EPOCH) == mine), None)
         if not found.going or newest is None:
             return bool(found.going)
-        sizes = {name: found.packs[name].size_bytes for name in newest.packs if name in found.packs}
-        return newest.backup_id in found.going or sizes != newest.packs
+        return newest.backup_id in found.going or newest != Parents(self._repository, self._engine.database).newest()
 
     def _anew(self, found: Surveyed) -> tuple[str, Surveyed]:
         """Take a full backup, and make sure that it holds nothing of it."""

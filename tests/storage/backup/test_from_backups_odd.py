@@ -1,4 +1,4 @@
-"""storage/erase/from_backups where something is odd: what others had before, wrong clocks."""
+"""storage/erase/from_backups where something is odd: what others had before, wrong clocks, a newest backup that has rotted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from storage.backup.create import as_row
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import manifest_path, write_manifest
+from storage.backup.manifest import Manifest, manifest_path, manifests, write_manifest
 from storage.backup.place import Place
 from storage.backup.repository import Repository, pack_path
+from storage.backup.verify import remember, verify_backup
 from storage.engine import Engine
-from storage.erase.from_backups import FromBackups
+from storage.erase.from_backups import FromBackups, GoneFromBackups
 from storage.erase.plan import find_targets
 from storage.erase.run import Erasure
 from storage.erase.scope import pending_scope
@@ -43,12 +45,34 @@ def work_on(engine: Engine, repository: Repository) -> FromBackups:
     return FromBackups(engine, Place(str(root_of(repository))), pack_bytes=SMALL)
 
 
+def run(engine: Engine, repository: Repository) -> GoneFromBackups:
+    work = work_on(engine, repository)
+    return work.apply(work.plan(), ADA)
+
+
 def stored_at(engine: Engine, library: str) -> datetime:
     return min(one.created_at for one in revisions(engine) if one.library_id == library)
 
 
 def make_older(path: Path, by: timedelta) -> None:
     os.utime(path, (path.stat().st_mtime - by.total_seconds(),) * 2)
+
+
+def test_a_newest_backup_that_was_found_damaged_is_no_reason_to_take_none(engine: Engine, repository: Repository) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10)), document(OTHER, "1.0", body(n=1))])
+    back_up(engine, repository)
+    erase(engine, SECRET)
+    newest = back_up(engine, repository, full=True)
+    [place] = [one.place for one in engine.versions(OTHER)]
+    for path in (root_of(repository) / pack_path(name) for name in newest.packs):
+        data = path.read_bytes()
+        at = data.find(engine.folder.segment(place.segment_sha256).read_bytes())
+        path.write_bytes(data if at < 0 else data[: at + 3] + b"rot" + data[at + 6 :])
+    found = verify_backup(repository, newest)
+    assert found.problems
+    remember(engine.database, found, newest.finished_at, as_row(newest, repository.target.url, newest.as_of))
+    assert run(engine, repository).made is not None
+    assert any(verify_backup(repository, one).problems == () for _, one in manifests(repository) if isinstance(one, Manifest))
 
 
 def test_a_content_that_was_removed_long_ago_is_as_old_as_that(engine: Engine) -> None:
