@@ -78,7 +78,10 @@ def erase(
     with reported(as_json=as_json), engine_on(data) as engine:
         work = _erasure(engine, data)
         if resume:
-            _tell(work.resume(), _from_backups(engine, data, why) if backups else None, as_json=as_json)
+            done = work.resume()
+            if backups and not done:
+                _refuse_what_is_due(engine, data)
+            _tell(done, _from_backups(engine, data, why) if backups else None, as_json=as_json)
             return
         if (library is None) == (matching is None) or (version and matching):
             raise InvalidRequest("Name a LIBRARY, and a VERSION of it, or say --matching PATTERN.")
@@ -109,6 +112,17 @@ def _from_backups(engine: Engine, data: Data, why: str) -> FromThem:
             return work.apply(work.plan(), actor(why or f"erasure {done.erasure_id}"))
 
     return run
+
+
+def _refuse_what_is_due(engine: Engine, data: Data) -> None:
+    """Refuse to say that nothing was cut short where only the backups are left to do, or were never asked for."""
+    from storage.erase.from_backups import FromBackups  # noqa: PLC0415 - see output.engine_on
+    from workers.backups import backup_place  # noqa: PLC0415 - the same
+
+    plan = FromBackups(engine, backup_place(settings_of(data))).plan()
+    if plan.targets:
+        said = f"Nothing was cut short here, but the backups in {plan.url} may hold what was erased before."
+        raise InvalidRequest(said, "`strongroom backup erase` shows what goes; --apply removes it.")
 
 
 def _erasure(engine: Engine, data: Data) -> Erasure:

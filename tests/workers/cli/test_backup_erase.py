@@ -77,6 +77,16 @@ def test_erase_does_both_at_once_and_takes_what_it_erased_alone(data: Path, repo
     assert len(backup_ids(repository)) == 1
 
 
+def test_an_erasure_that_was_cut_short_behind_its_first_half_is_not_said_to_be_over(data: Path, repository: Repository) -> None:
+    as_json(data, "erase", "/a/b", "--apply", "--yes", *WHY)
+    done = run(data, "erase", "--resume", "--backups")
+    assert (done.exit_code, "strongroom backup erase" in done.output) == (1, True)
+    as_json(data, "backup", "erase", "--apply", "--yes", *WHY)
+    done = run(data, "erase", "--resume", "--backups")
+    assert (done.exit_code, done.stdout.strip()) == (0, "Nothing was cut short.")
+    assert len(backup_ids(repository)) == 2
+
+
 def test_nobody_to_ask_and_no_reason_remove_nothing(data: Path, repository: Repository) -> None:
     as_json(data, "erase", "/a/b", "--apply", "--yes", *WHY)
     before = backup_ids(repository)
