@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from storage.backup.repository import Repository
+from storage.backup.repository import Repository, time_of
 from strongroom.errors import BackupDamaged, NotFound
 
 DOOMED = "doomed/"
@@ -41,7 +41,7 @@ def doomed(repository: Repository) -> dict[str, Doomed]:
 def _doomed(repository: Repository, name: str) -> Doomed:
     try:
         told = json.loads(repository.file(name))
-        return Doomed(datetime.fromisoformat(told["at"]), frozenset(told["packs"]))
+        return Doomed(time_of(told["at"]), frozenset(map(str, told["packs"])))
     except (BackupDamaged, ValueError, KeyError, TypeError) as error:
         raise BackupDamaged(f"{name} in {repository.target.url} is damaged: {error}.", _DOOMED_ANEW, {"name": name}) from error
 

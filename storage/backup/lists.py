@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from backports import zstd
 
 from storage.backup.manifest import Part
 from storage.backup.packs import PackWriter
-from storage.backup.repository import Ref, Repository
+from storage.backup.repository import Ref, Repository, is_digest, ref_of
 from strongroom.errors import BackupDamaged
 
 PARTS_AT_MOST = 16
@@ -23,7 +22,6 @@ PARTS_AT_MOST = 16
 _ENTRIES = 20_000
 """Entries of one item: some 3 MB compressed."""
 _LEVEL = 3
-_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +77,12 @@ def read_item(repository: Repository, ref: Ref, with_: bytes = b"") -> list[Any]
         BackupDamaged: the pack is missing or damaged.
     """
     try:
-        return [orjson.loads(line) for line in zstd.decompress(repository.item(ref)).splitlines() if with_ in line]
+        lines = [orjson.loads(line) for line in zstd.decompress(repository.item(ref)).splitlines() if with_ in line]
+        if not all(isinstance(line, dict) and isinstance(line.get("gone", ""), str) for line in lines):
+            raise ValueError("a line is something else")
     except (ValueError, zstd.ZstdError) as error:
         raise BackupDamaged(f"The pack {ref.pack} holds no list: {error}.", None, {"pack": ref.pack}) from error
+    return lines
 
 
 def read_lists(repository: Repository, parts: Sequence[Part]) -> dict[str, Entry]:
@@ -142,12 +143,14 @@ def _line(one: Entry) -> bytes:
 
 
 def _entry(line: dict[str, Any]) -> Entry:
-    pack, offset, size, digest = line["index"]
-    if not _DIGEST.fullmatch(line["segment"]):  # it becomes a path: who holds the target must not choose that
-        raise BackupDamaged(f"A list names a segment {line['segment'][:80]!r}, which is no digest.")
-    return Entry(
-        Ref(line["pack"], line["offset"], line["size"], line["segment"]), Ref(pack or line["pack"], offset, size, digest)
-    )
+    try:
+        pack, offset, size, digest = line["index"]
+        if not is_digest(line["segment"]):  # it becomes a path: who holds the target must not choose that
+            raise ValueError(f"it names a segment {str(line['segment'])[:80]!r}, which is no digest")
+        segment = ref_of(line["pack"], line["offset"], line["size"], line["segment"])
+        return Entry(segment, ref_of(pack or line["pack"], offset, size, digest))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackupDamaged(f"A list at the target is damaged: {error}.") from error
 
 
 def _parts(things: Iterable[Any]) -> Iterator[list[Any]]:

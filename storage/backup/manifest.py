@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from storage.backup.repository import BACKUPS, FORMAT, Ref, Repository
+from storage.backup.repository import BACKUPS, FORMAT, Ref, Repository, is_digest, is_size, ref_of, time_of
+from storage.events import REDACTED
 from strongroom.errors import BackupDamaged, BackupError, BackupKeyError, NotFound
 
 _SUFFIX = ".json"
@@ -217,12 +218,16 @@ def _plain(value: object) -> str:
 
 
 def _manifest(told: dict[str, Any]) -> Manifest:
+    packs, marks = told["packs"], told.get("marks", {})
+    plain = isinstance(packs, dict) and isinstance(marks, dict) and all(isinstance(one["table"], str) for one in told["rows"])
+    if not plain or not all(is_digest(name) and is_size(size) for name, size in packs.items()):
+        raise ValueError("it tells of something else than packs and tables")
     fields = {
         **told,
-        "as_of": _time(told["as_of"]),
-        "finished_at": _time(told["finished_at"]),
+        "as_of": time_of(told["as_of"]),
+        "finished_at": time_of(told["finished_at"]),
         "counts": Counts(**told["counts"]),
-        "lists": tuple(Part(_time(one["as_of"]), _refs(one["refs"]), one["segments"], one["gone"]) for one in told["lists"]),
+        "lists": tuple(Part(time_of(one["as_of"]), _refs(one["refs"]), one["segments"], one["gone"]) for one in told["lists"]),
         "journal": _journal(told["journal"]),
         "rows": tuple(Dump(one["table"], one["whole"], _ref(one["ref"]), one["rows"]) for one in told["rows"]),
     }
@@ -230,7 +235,10 @@ def _manifest(told: dict[str, Any]) -> Manifest:
 
 
 def _journal(told: dict[str, Any]) -> Journal:
-    untold = (Untold(**{**one, "stored_at": _time(one["stored_at"]), "since": _time(one["since"])}) for one in told["untold"])
+    untold = [Untold(**{**one, "stored_at": time_of(one["stored_at"]), "since": time_of(one["since"])}) for one in told["untold"]]
+    named = (one.content_sha256 == REDACTED or is_digest(one.content_sha256) for one in untold)
+    if not all(named):
+        raise ValueError("it tells of a store of nothing")
     return Journal(_refs(told["parts"]), told["offset"], told["tail_sha256"], tuple(untold))
 
 
@@ -239,7 +247,4 @@ def _refs(told: list[dict[str, Any]]) -> tuple[Ref, ...]:
 
 
 def _ref(told: dict[str, Any]) -> Ref:
-    return Ref(**told)
-
-
-_time = datetime.fromisoformat
+    return ref_of(told["pack"], told["offset"], told["size_bytes"], told["sha256"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +18,8 @@ from strongroom.errors import BackupDamaged, BackupError, BackupKeyError, NameTa
 FORMAT = 1
 MARK = "strongroom-backup.json"
 PACKS, BACKUPS = "packs/", "backups/"
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_LARGEST = (1 << 62) - 1
 _NONE_THERE = (
     "Is its name right, and its disk mounted? Those of a data folder lie in its folder `backups`, if nothing else was set. "
     "`strongroom backup create` makes the first."
@@ -31,6 +34,36 @@ class Ref:
     offset: int
     size_bytes: int
     sha256: str
+
+
+def ref_of(pack: object, offset: object, size_bytes: object, sha256: object) -> Ref:
+    """Return a place as it was read: who can write to the target must choose no path, and nothing that is no number.
+
+    Raises:
+        ValueError: it is no place.
+    """
+    names, sizes = (is_digest(pack), is_digest(sha256)), (is_size(offset), is_size(size_bytes))
+    if not all((*names, *sizes)):
+        raise ValueError(f"{str((pack, offset, size_bytes, sha256))[:200]} is no place")
+    return Ref(pack, offset, size_bytes, sha256)  # type: ignore[arg-type]  # which was just looked at
+
+
+def is_digest(value: object) -> bool:
+    """Whether something that was read is a SHA-256 in lower-case hex."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def is_size(value: object) -> bool:
+    """Whether something that was read is a number of bytes that there may be."""
+    return type(value) is int and 0 <= value <= _LARGEST
+
+
+def time_of(text: str) -> datetime:
+    """Return a time as it was read; ValueError where it is none, or says of no zone."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return at
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ class Items:
         for ref, what in wanted:
             try:
                 yield ref, self._tale(self.repository.item(ref) if whole is None else _cut(whole, ref), what)
-            except (BackupDamaged, ValueError, KeyError, TypeError, zstd.ZstdError):
+            except (BackupDamaged, ValueError, KeyError, TypeError, AttributeError, zstd.ZstdError):
                 yield ref, None
 
     def _tale(self, data: bytes, what: str) -> Tale:

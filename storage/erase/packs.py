@@ -23,6 +23,7 @@ from storage.erase.items import INDEX, JOURNAL, Items
 from storage.erase.note import Target
 from storage.erase.scope import Scope
 from storage.erase.tales import Tale, Telling
+from storage.events import REDACTED
 from storage.layout import DataFolder
 from strongroom.errors import BackupDamaged
 
@@ -130,7 +131,7 @@ class Survey:
         untold = manifest.journal.untold
         if any(self.scope.target_of(one.library_id, one.version, one.stored_at) for one in untold):
             return "Its manifest tells of it."
-        if any(bytes.fromhex(one.content_sha256) in gone for one in untold):
+        if any(bytes.fromhex(one.content_sha256) in gone for one in untold if one.content_sha256 != REDACTED):
             return "Its manifest names a content of it."
         mine = [holding[name] for name in manifest.packs if name in holding]
         said = (f"{mine.count(one)} of {len(manifest.packs)} packs {one}" for one in sorted(set(mine), reverse=True))

@@ -21,7 +21,8 @@ from storage.erase.from_backups import FromBackups, GoneFromBackups
 from storage.erase.plan import find_targets
 from storage.erase.run import Erasure
 from storage.erase.scope import pending_scope
-from storage.events import Erased, Removed, append_events, read_events
+from storage.events import REDACTED, Erased, Removed, append_events, read_events
+from storage.index import VersionRecord
 from storage.trail import Actor
 from tests.support.archive import body, document, revisions
 from tests.support.backups import SMALL, back_up
@@ -86,6 +87,21 @@ def test_a_content_that_was_removed_long_ago_is_as_old_as_that(engine: Engine) -
     assert erase(engine, SECRET, "2.0").since == first - timedelta(days=9)
     append_events(engine.folder.journal, [replace(told, stored_at=first - timedelta(days=8), content_sha256="")])
     assert erase(engine, SECRET).since == first - timedelta(days=8)
+
+
+def test_a_store_that_died_with_what_was_erased_later_is_told_without_it(engine: Engine, repository: Repository) -> None:
+    """The journal tells of it, for whoever wants to know what was never acknowledged; what it held is illegible."""
+    engine.store([document(OTHER, "1.0", body(n=1)), document(SECRET, "1.0", body(n=10))])
+    engine.store([document(OTHER, "2.0", body(n=1))])  # its content is there, so the journal tells of it
+    [record] = [one for one in read_events(engine.folder.journal) if isinstance(one, VersionRecord)]
+    died = replace(record, version="3.0", content_sha256=hashlib.sha256(body(n=10)).hexdigest())
+    append_events(engine.folder.journal, [died])
+    held = back_up(engine, repository)
+    erase(engine, SECRET)
+    made = back_up(engine, repository, full=True)
+    assert [(one.version, one.content_sha256) for one in made.journal.untold] == [("3.0", REDACTED)]
+    done = run(engine, repository)
+    assert (done.removed, done.left) == ((held.backup_id,), ())
 
 
 @pytest.mark.parametrize("clue", ["", "a manifest", "a pack that tells of it"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,18 @@ import orjson
 import pytest
 
 from storage.backup.choice import find_manifest
-from storage.backup.lists import add_item
-from storage.backup.manifest import Manifest, Part, new_backup_id, write_manifest
+from storage.backup.lists import add_item, read_lists
+from storage.backup.manifest import Manifest, Part, manifests, new_backup_id, write_manifest
 from storage.backup.packs import Pack, PackWriter
+from storage.backup.place import Place
 from storage.backup.repository import Repository
 from storage.backup.restore import Restore
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
+from storage.erase.backups import BackupHolders
+from storage.erase.from_backups import FromBackups
+from storage.erase.run import Erasure
+from storage.trail import Actor
 from strongroom.errors import BackupDamaged
 from tests.support.archive import body, document
 from tests.support.backups import NOW, back_up
@@ -68,3 +74,53 @@ def test_a_manifest_under_another_name_is_not_that_backup(engine: Engine, reposi
     newest.write_bytes(older.read_bytes())
     with pytest.raises(BackupDamaged, match=f"that of {made[0].backup_id}"):
         find_manifest(repository, "latest")
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (("packs",), ""),
+        (("packs", "../../victim"), 1),
+        (("marks",), []),
+        (("finished_at",), "2026-01-01T00:00:00"),
+        (("lists", 0, "refs", 0, "pack"), "../../victim"),
+        (("rows", 0, "table"), 1.5),
+        (("rows", 0, "ref", "offset"), 1 << 70),
+        (("rows", 0, "ref", "size_bytes"), -1),
+        (("rows", 0, "ref", "sha256"), []),
+        (("journal", "parts", 0, "offset"), "1"),
+    ],
+)
+def test_a_forged_manifest_is_a_damaged_one_and_stops_nothing(
+    engine: Engine, repository: Repository, scratch: Path, at: tuple[str | int, ...], value: object
+) -> None:
+    engine.store([document("/a", "1.0", body(n=1))])
+    made = back_up(engine, repository)
+    path = scratch / "backups" / "backups" / f"{made.backup_id}.json"
+    told = orjson.loads(path.read_bytes())["manifest"]
+    inner = told
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = value
+    text = json.dumps(told, sort_keys=True)
+    path.write_text(f'{{"manifest_sha256": "{hashlib.sha256(text.encode()).hexdigest()}", "manifest": {text}}}\n')
+    assert [type(one) for _, one in manifests(repository)] == [BackupDamaged]
+    place, ada = Place(str(scratch / "backups")), Actor("person:ada", "request 4711")
+    others = [BackupHolders(place, engine.folder, engine.database)]
+    work = Erasure(engine.archive, engine.tree, "all", engine.options.limits, others)
+    done = work.apply(work.plan([("/a", None)]), ada)
+    assert ["cannot be used" in one.what for one in done.backups] == [True]
+    eraser = FromBackups(engine, place)
+    assert ["cannot be used" in one.what for one in eraser.apply(eraser.plan(), ada).left] == [True]
+
+
+@pytest.mark.parametrize("line", [b"[]", b'{"gone": []}', b'{"segment": "%b"}' % (b"a" * 64), b'{"segment": 1, "index": 2}'])
+def test_a_forged_list_is_a_damaged_one(engine: Engine, repository: Repository, scratch: Path, line: bytes) -> None:
+    engine.store([document("/a", "1.0", body(n=1))])
+    made, kept = back_up(engine, repository), list[Pack]()
+    with PackWriter(repository, scratch, kept.append) as packs:
+        add_item(packs, "list", line)
+        packs.finish()
+    [(_, ref)] = kept[0].items
+    with pytest.raises(BackupDamaged):
+        read_lists(repository, (*made.lists, Part(NOW, (ref,), 1, 0)))
