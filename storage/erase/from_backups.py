@@ -149,7 +149,7 @@ class _Work:
         made = None
         now = first
         if self._wants_another(first):
-            made, now = self._anew(first)
+            made, now = self._anew(first, actor.by)
         packs = self._needless(now, first.holding)
         removed = self._remove(now, packs, first.holding)
         after = self._survey.run()
@@ -169,9 +169,10 @@ class _Work:
             return bool(found.going)
         return newest.backup_id in found.going or newest != Parents(self._repository, self._engine.database).newest()
 
-    def _anew(self, found: Surveyed) -> tuple[str, Surveyed]:
+    def _anew(self, found: Surveyed, by: str) -> tuple[str, Surveyed]:
         """Take a full backup, and make sure that it holds nothing of it."""
-        create = Create(self._engine, self._repository, self._told.progress, self._now, self._told.pack_bytes)
+        told = self._told
+        create = Create(self._engine, self._repository, told.progress, self._now, told.pack_bytes, by)
         for _ in range(_TRIES):  # what a killed run has left may be more than is needed: then nobody knows what the rest is
             made = create.run(full=True, without=frozenset(found.holding))
             now = self._survey.run()
