@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from models.bulk import Adder
 from models.catalogue import known_places, list_places
 from models.changes import note_change
-from models.history import CurrentVersion, already_there, current_versions, removed_revisions
+from models.history import CurrentVersion, already_there, current_versions, erased_later, removed_revisions
 from models.libraries import correct_latest, update_libraries
 from models.names import real_names
 from models.parts import in_parts
@@ -58,8 +58,8 @@ def commit_store(connection: Connection, segments: Sequence[NewSegment], version
 
     Raises:
         Outdated: a version relies on a content that the catalogue no longer offers, would be added though the disk does not
-            know of it, or would be a revision older than the one before it or than a removal; or a segment is about to be swept;
-            or a library was renamed meanwhile.
+            know of it, or would be a revision older than the one before it or than a removal or an erasure; or a segment is about
+            to be swept; or a library was renamed meanwhile.
     """
     fresh = {place.content_sha256 for segment in segments for place in segment.places}
     if real_names(connection, (version.library_id for version in versions)):
@@ -103,6 +103,9 @@ def _commit_round(
     if any(current[new.file_path].stored_at >= new.stored_at for new, _ in added if new.file_path in current):
         raise Outdated
     if any(removed[new.file_path][1] >= new.stored_at for new, _ in added if new.file_path in removed):
+        raise Outdated
+    erased = erased_later(connection, min(new.stored_at for new, _ in added)) if added else {}
+    if any(erased[new.library_id] >= new.stored_at for new, _ in added if new.library_id in erased):
         raise Outdated
     sunk = update_libraries(connection, [new for new, _ in added], superseded)
     for ids in in_parts(old.version_id for old in superseded.values()):

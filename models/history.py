@@ -12,15 +12,16 @@ from sqlalchemy import Connection, bindparam, func, select
 from models.parts import in_parts
 from models.rows import Committed
 from models.tables import Version, table_of
-from models.upkeep_tables import RemovedVersion
+from models.upkeep_tables import Audit, RemovedVersion
 
-_VERSION, _REMOVED = table_of(Version), table_of(RemovedVersion)
+_VERSION, _REMOVED, _AUDIT = (table_of(kind) for kind in (Version, RemovedVersion, Audit))
 _HIGHEST_REMOVED = (
     select(_REMOVED.c.file_path, func.max(_REMOVED.c.revision), func.max(_REMOVED.c.removed_at))
     .where(_REMOVED.c.file_path.in_(bindparam("paths", expanding=True)))
     .group_by(_REMOVED.c.file_path)
 )
 _ANY_REMOVED = select(_REMOVED.c.version_id).limit(1)
+_ERASED_LATER = select(_AUDIT.c.library_id, _AUDIT.c.at).where(_AUDIT.c.at >= bindparam("since"), _AUDIT.c.action == "erased")
 _CURRENT = select(
     _VERSION.c.file_path,
     _VERSION.c.version_id,
@@ -62,6 +63,17 @@ def removed_revisions(connection: Connection, file_paths: Iterable[str]) -> dict
         return found
     for part in in_parts(sorted(file_paths)):
         found.update((row[0], (row[1], row[2])) for row in connection.execute(_HIGHEST_REMOVED, {"paths": part}))
+    return found
+
+
+def erased_later(connection: Connection, since: datetime) -> dict[str, datetime]:
+    """Return when something of which library was erased, then or later: there is any only where a clock was put back.
+
+    What is told of it up to then never was, so whatever is stored now has to be later.
+    """
+    found: dict[str, datetime] = {}
+    for library_id, at in connection.execute(_ERASED_LATER, {"since": since}):
+        found[library_id] = max(at, found.get(library_id, at))
     return found
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import Connection
 
 from models.catalogue import known_places
 from models.database import Database
-from models.history import current_versions
+from models.history import current_versions, erased_later
 from models.names import real_names
 from models.rows import Place
 from storage.batch import SegmentBatch
@@ -121,6 +122,7 @@ class Writing:
             return []
         with self._means.database.read() as connection:
             _resolve(connection, outcomes)
+            _put_behind_erasures(connection, outcomes)
             _refuse(connection, outcomes)
             sound = [one for one in outcomes if one.error is None]
             found = known_places(connection, {one.known.content_sha256 for one in sound} - self._known.keys())
@@ -177,6 +179,18 @@ def _resolve(connection: Connection, outcomes: Sequence[Outcome]) -> None:
     for one in outcomes if names else ():
         if one.named.library_id in names:
             one.rename(names[one.named.library_id])
+
+
+def _put_behind_erasures(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    """Have documents be later than what was erased of their libraries: all that was told up to then never was.
+
+    By whole days, so that their order stays.
+    """
+    erased = erased_later(connection, min(one.stored_at for one in outcomes))
+    for one in outcomes if erased else ():
+        at = erased.get(one.named.library_id)
+        if at is not None and at >= one.stored_at:
+            one.stored_at += timedelta(days=(at - one.stored_at).days + 1)
 
 
 def _refuse(connection: Connection, outcomes: Iterable[Outcome]) -> None:

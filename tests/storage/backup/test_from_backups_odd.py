@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,8 +24,9 @@ from storage.erase.scope import pending_scope
 from storage.events import REDACTED, Erased, Removed, append_events, read_events
 from storage.index import VersionRecord
 from storage.trail import Actor
+from tests.storage.test_rebuild import rebuilt
 from tests.support.archive import body, document, revisions
-from tests.support.backups import SMALL, back_up
+from tests.support.backups import SMALL, back_up, restored
 
 ADA = Actor("person:ada", "request 4711")
 SECRET, OTHER, THIRD = "/secret/lib", "/other/lib", "/third/lib"
@@ -53,6 +54,10 @@ def run(engine: Engine, repository: Repository) -> GoneFromBackups:
 
 def stored_at(engine: Engine, library: str) -> datetime:
     return min(one.created_at for one in revisions(engine) if one.library_id == library)
+
+
+def told_of(engine: Engine, library: str) -> list[tuple[int, str]]:
+    return sorted((one.revision, one.place.content_sha256) for one in revisions(engine) if one.library_id == library)
 
 
 def make_older(path: Path, by: timedelta) -> None:
@@ -118,6 +123,28 @@ def test_a_pack_is_older_only_where_no_clock_was_wrong(engine: Engine, repositor
         make_older(root_of(repository) / name, old)
     fates = {one.backup_id: one.keep for one in work_on(engine, repository).plan().fates}
     assert fates == {made.backup_id: not clue, held.backup_id: False}
+
+
+def test_what_is_stored_behind_an_erasure_by_a_clock_that_was_ahead_is_there_for_good(
+    engine: Engine, repository: Repository, scratch: Path
+) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10)), document(OTHER, "1.0", body(n=1))])
+    held = back_up(engine, repository)
+    ahead = replace(engine.archive, clock=lambda: datetime.now(UTC) + timedelta(days=400))
+    work = Erasure(ahead, engine.tree, "all", engine.options.limits)
+    work.apply(work.plan([(SECRET, None)]), ADA)
+    for numbers in ((11, 12, 1), (13,)):  # in one batch, and behind it; one has a content that is there
+        engine.store([document(SECRET, "2.0", body(n=number)) for number in numbers])
+    made = back_up(engine, repository)
+    done = run(engine, repository)
+    assert (set(done.removed), done.left) == ({held.backup_id, made.backup_id}, ())
+    before = told_of(engine, SECRET)
+    assert len(before) == 4
+    assert rebuilt(engine).findings == ()
+    assert told_of(engine, SECRET) == before
+    restored(repository, scratch / "to")
+    with Engine(scratch / "to").open() as other:
+        assert told_of(other, SECRET) == before
 
 
 def test_a_content_is_as_old_as_whoever_had_it_first(engine: Engine, repository: Repository) -> None:
