@@ -157,7 +157,7 @@ def plan_backup_erasure(room: Room, *, backups: Place | None = None) -> BackupPl
 def erase_from_backups(
     room: Room, plan: BackupPlan, *, why: str, by: str = PROGRAM, backups: Place | None = None
 ) -> GoneFromBackups:
-    """Remove each backup that holds something of what was erased here, behind a full one that holds none. Nothing brings them back.
+    """Remove each backup that holds something of what was erased here, behind a full one without it. Nothing brings them back.
 
     What ``left`` names holds something of it still, or may. Run twice, the second finds nothing to do.
 
