@@ -205,6 +205,8 @@ def manifests(repository: Repository) -> Iterator[tuple[str, Manifest | Unusable
     for backup_id in reversed(backup_ids(repository)):
         try:
             yield backup_id, read_manifest(repository, backup_id)
+        except NotFound:  # removed since it was listed
+            continue
         except (BackupDamaged, BackupError) as error:
             if "backup_id" not in error.context:  # it is the target that is unfit, and not the manifest
                 raise
@@ -227,7 +229,9 @@ def _manifest(told: dict[str, Any]) -> Manifest:
         "as_of": time_of(told["as_of"]),
         "finished_at": time_of(told["finished_at"]),
         "counts": Counts(**told["counts"]),
-        "lists": tuple(Part(time_of(one["as_of"]), _refs(one["refs"]), one["segments"], one["gone"]) for one in told["lists"]),
+        "lists": tuple(
+            Part(time_of(one["as_of"]), tuple(map(_ref, one["refs"])), one["segments"], one["gone"]) for one in told["lists"]
+        ),
         "journal": _journal(told["journal"]),
         "rows": tuple(Dump(one["table"], one["whole"], _ref(one["ref"]), one["rows"]) for one in told["rows"]),
     }
@@ -239,11 +243,7 @@ def _journal(told: dict[str, Any]) -> Journal:
     named = (one.content_sha256 == REDACTED or is_digest(one.content_sha256) for one in untold)
     if not all(named):
         raise ValueError("it tells of a store of nothing")
-    return Journal(_refs(told["parts"]), told["offset"], told["tail_sha256"], tuple(untold))
-
-
-def _refs(told: list[dict[str, Any]]) -> tuple[Ref, ...]:
-    return tuple(map(_ref, told))
+    return Journal(tuple(map(_ref, told["parts"])), told["offset"], told["tail_sha256"], tuple(untold))
 
 
 def _ref(told: dict[str, Any]) -> Ref:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from storage.backup.manifest import Manifest, backup_ids, manifests
 from storage.backup.place import Place
 from storage.backup.prune import Prune
 from storage.backup.repository import Repository
+from storage.backup.target import Stored
 from storage.backup.verify import verify_backup
 from storage.engine import Engine
 from storage.erase.from_backups import FromBackups, GoneFromBackups
@@ -79,6 +80,20 @@ def test_what_a_backup_has_seen_is_not_erased_before_it_has_ended(stored: Engine
     assert refused, "then its manifest would bring back what is gone"
     erase(stored)
     assert erase_from_backups(stored, repository).removed == (made.backup_id,)
+
+
+def test_a_prune_that_removes_a_backup_meanwhile_hides_no_other_one(stored: Engine, repository: Repository) -> None:
+    """It is listed and gone when its manifest is read."""
+    made = back_up(stored, repository)
+
+    class Late(LocalTarget):
+        def names(self, prefix: str = "") -> Iterator[Stored]:
+            yield from super().names(prefix)
+            if prefix == "backups/":
+                yield Stored("backups/20990101T000000Z-00000000.json", 9, made.as_of)
+
+    late = replace(repository, target=Late(root_of(repository)))
+    assert [backup_id for backup_id, _ in manifests(late)] == [made.backup_id]
 
 
 def test_no_backup_begins_while_something_is_erased(stored: Engine, repository: Repository) -> None:
