@@ -179,7 +179,7 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class ErasedFromBackups:
-    """No backup in that repository holds any more what was erased up to ``until``; so many had to go for that."""
+    """No backup in that repository, at that place, holds any more what was erased up to ``until``; so many had to go for that."""
 
     key: ClassVar[str] = "erased_from_backups"
     library_id: str

@@ -120,7 +120,7 @@ class FromBackups:
             raise InvalidRequest("An erasure was cut short.", "`strongroom erase --resume` finishes it; then give this again.")
         with suppress(NotFound):
             repository = self.place.open()
-            scope = pending_scope(self.engine.folder.journal, repository.repository_id, self.only)
+            scope = pending_scope(self.engine.folder.journal, repository, self.only)
             return _Work(self, repository, scope) if scope.ends else None
         return None
 

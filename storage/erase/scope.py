@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from storage.backup.repository import Repository
 from storage.erase.note import Note, Target
 from storage.events import Erased, ErasedFromBackups, Event, read_events
 from storage.index import VersionRecord
@@ -54,13 +55,14 @@ def scope_of(note: Note, names: Names) -> Scope:
     return Scope(dict.fromkeys(note.targets, note.at), names, note.since)
 
 
-def pending_scope(journal: Path, repository_id: str, only: Collection[Target] | None = None) -> Scope:
+def pending_scope(journal: Path, repository: Repository, only: Collection[Target] | None = None) -> Scope:
     """Return what was erased from a data folder and not yet from the backups in this repository; of these targets, or of all.
 
+    A repository that somebody copied has the same id elsewhere, and what was done to one is not done to the other.
     ``since`` goes by all of it: another library may have had the same contents before, and its records are gone by now.
     """
     events = _told(journal)
-    names = Names(events)
+    names, here = Names(events), (repository.repository_id, repository.target.url)
     ends: dict[Target, datetime] = {}
     since: dict[Target, datetime | None] = {}
     for one in events:
@@ -71,7 +73,7 @@ def pending_scope(journal: Path, repository_id: str, only: Collection[Target] | 
             before = [since[target]] if target in ends else []
             ends[target] = max(one.at, ends.get(target, one.at))
             since[target] = _first([*before, one.since])
-        elif one.repository_id == repository_id and target in ends and ends[target] <= one.until:
+        elif (one.repository_id, one.place) == here and target in ends and ends[target] <= one.until:
             del ends[target], since[target]
     meant = ends if only is None else {target: end for target, end in ends.items() if target in only}
     return Scope(meant, names, _first(since.values()))

@@ -68,7 +68,7 @@ class BackupStates(RebuildStates):
     def erase_from_backups(self) -> None:
         assert isinstance(self.repository.target, LocalTarget)
         work = FromBackups(self.engine, Place(str(self.repository.target.root)), pack_bytes=SMALL)
-        scope = pending_scope(self.engine.folder.journal, self.repository.repository_id)
+        scope = pending_scope(self.engine.folder.journal, self.repository)
         done = work.apply(work.plan(), self.actor)
         assert done.left == ()
         for backup_id in backup_ids(self.repository) if scope.ends else ():

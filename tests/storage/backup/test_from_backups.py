@@ -319,7 +319,7 @@ def test_a_store_that_never_came_to_its_end_is_in_no_manifest(engine: Engine, re
     back_up(engine, repository)
     told = read_manifest(repository, backup_ids(repository)[0])
     repository.target.remove(f"backups/{told.backup_id}.json")
-    [at] = pending_scope(engine.folder.journal, repository.repository_id).ends.values()
+    [at] = pending_scope(engine.folder.journal, repository).ends.values()
     untold = Untold(SECRET, "2.0", at, hashlib.sha256(body(n=11)).hexdigest(), at)
     write_manifest(repository, replace(told, journal=replace(told.journal, untold=(untold,))))
     assert run(engine, repository).removed == (told.backup_id,)
@@ -496,13 +496,14 @@ def test_a_backup_whose_lists_cannot_be_read_goes(engine: Engine, repository: Re
 def test_what_goes_at_last_is_as_old_as_the_last_erasure(engine: Engine, repository: Repository) -> None:
     engine.store([document(SECRET, "1.0", body(n=10))])
     erase(engine, SECRET)
-    scope = pending_scope(engine.folder.journal, repository.repository_id)
+    scope = pending_scope(engine.folder.journal, repository)
     [(target, until)] = scope.ends.items()
     for at, gone in ((until - timedelta(1), False), (until, True)):
-        event = ErasedFromBackups(*target, repository.repository_id, "here", 1, at, until + timedelta(1), "person:ada", "why")
+        here = (repository.repository_id, repository.target.url)
+        event = ErasedFromBackups(*target, *here, 1, at, until + timedelta(1), "person:ada", "why")
         append_events(engine.folder.journal, [event])
-        assert (pending_scope(engine.folder.journal, repository.repository_id).ends == {}) is gone
-    assert pending_scope(engine.folder.journal, "another").ends == scope.ends
+        assert (pending_scope(engine.folder.journal, repository).ends == {}) is gone
+    assert pending_scope(engine.folder.journal, replace(repository, repository_id="another")).ends == scope.ends
 
 
 def test_packs_of_which_nobody_tells_are_named_until_they_are_a_day_old(filled: Engine, repository: Repository) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from storage.backup.create import as_row
 from storage.backup.local import LocalTarget
-from storage.backup.manifest import Manifest, manifest_path, manifests, write_manifest
+from storage.backup.manifest import Manifest, backup_ids, manifest_path, manifests, write_manifest
 from storage.backup.place import Place
 from storage.backup.repository import Repository, pack_path
 from storage.backup.verify import remember, verify_backup
@@ -26,7 +27,7 @@ from storage.index import VersionRecord
 from storage.trail import Actor
 from tests.storage.test_rebuild import rebuilt
 from tests.support.archive import body, document, revisions
-from tests.support.backups import SMALL, back_up, restored
+from tests.support.backups import SMALL, back_up, repository_at, restored
 
 ADA = Actor("person:ada", "request 4711")
 SECRET, OTHER, THIRD = "/secret/lib", "/other/lib", "/third/lib"
@@ -125,6 +126,19 @@ def test_a_pack_is_older_only_where_no_clock_was_wrong(engine: Engine, repositor
     assert fates == {made.backup_id: not clue, held.backup_id: False}
 
 
+def test_a_copy_of_the_place_is_a_place_of_its_own(engine: Engine, repository: Repository, scratch: Path) -> None:
+    engine.store([document(SECRET, "1.0", body(n=10)), document(OTHER, "1.0", body(n=1))])
+    held = back_up(engine, repository)
+    shutil.copytree(root_of(repository), scratch / "copied")
+    erase(engine, SECRET)
+    assert run(engine, repository).removed == (held.backup_id,)
+    copied = repository_at(scratch / "copied")
+    assert copied.repository_id == repository.repository_id
+    done = run(engine, copied)
+    assert (done.removed, [done.made]) == ((held.backup_id,), backup_ids(copied))
+    assert work_on(engine, copied).plan().targets == ()
+
+
 def test_what_is_stored_behind_an_erasure_by_a_clock_that_was_ahead_is_there_for_good(
     engine: Engine, repository: Repository, scratch: Path
 ) -> None:
@@ -156,5 +170,5 @@ def test_a_content_is_as_old_as_whoever_had_it_first(engine: Engine, repository:
     assert third < other
     assert erase(engine, THIRD, "1.0").since == third
     assert erase(engine, SECRET).since == other
-    scope = pending_scope(engine.folder.journal, repository.repository_id, [(SECRET, None)])
+    scope = pending_scope(engine.folder.journal, repository, [(SECRET, None)])
     assert (list(scope.ends), scope.since) == ([(SECRET, None)], third)
