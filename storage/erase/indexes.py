@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -28,7 +28,8 @@ from storage.trail import Archive
 from strongroom import durable
 from strongroom.errors import IntegrityError, TransientIO
 
-_SOON = timedelta(minutes=1)
+_EVER = datetime.max.replace(tzinfo=UTC)
+"""Segments of any age: what a store with a clock that was ahead has written, too."""
 _ROUNDS = 3
 _MANY = 1_000_000
 
@@ -117,13 +118,13 @@ def empty_segments(archive: Archive, names: Sequence[str]) -> None:
 
 def _empty(archive: Archive, names: Sequence[str]) -> None:
     folder, database, now = archive.folder, archive.database, archive.clock()
-    compaction = Compaction(folder, database, now + _SOON)
+    compaction = Compaction(folder, database, _EVER)
     with database.read() as connection:
-        looked = look_at(connection, names, now + _SOON)
+        looked = look_at(connection, names, _EVER)
     dead = carry_over(folder, database, [one.segment_sha256 for one in looked if not one.live_bytes])
     if dead.free:
         with database.write("erase") as connection:
-            condemn_dead(connection, dead.free, now + _SOON)
+            condemn_dead(connection, dead.free, _EVER)
     compaction.take_all(looked)
     compaction.finish(now)
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 from sqlalchemy import delete
+from sqlalchemy import text as sql
 
 from models.curation import AuditRow, add_audit, list_audit
 from models.names import list_aliases
@@ -335,6 +336,14 @@ def test_what_a_sweep_threw_away_is_deleted_though_no_row_tells_of_it_any_more(f
     done = erase(filled, library="/old")
     check_gone(filled, done, body(n=70), body(n=71), body(n=72))
     assert not list(filled.folder.trash.glob("swept-*"))
+
+
+def test_what_a_clock_that_was_ahead_has_dated_is_erased_at_once(filled: Engine) -> None:
+    filled.store([document("/ahead", "1", body(n=70)), document(OTHER, "9.0", body(n=71))])
+    with filled.database.write() as connection:
+        connection.execute(sql("UPDATE segment SET created_at = '2126-01-01 00:00:00.000000'"))
+    check_gone(filled, erase(filled, library="/ahead"), body(n=70))
+    assert filled.read(OTHER, "9.0") == body(n=71)
 
 
 def test_what_is_told_of_it_beside_a_content_that_stays_is_gone(filled: Engine) -> None:
