@@ -13,7 +13,8 @@ from models.leases import LeaseLost
 from models.names import AliasRow, is_library, last_change, put_alias, real_names
 from storage.allowance import BY_HAND
 from storage.engine import Engine
-from storage.events import Event, Imported, Labelled, Pinned
+from storage.events import Event, Labelled, Pinned
+from storage.library_events import Imported
 from storage.name_events import Aliased
 from storage.paths import LATEST, check_identifier
 from storage.portable import Alias, Manifest

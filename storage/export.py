@@ -20,8 +20,8 @@ from models.mending import library_holders
 from models.names import list_aliases, real_name
 from models.rows import Place, StoredVersion
 from storage.codecs import REFERRING, encoder_of
-from storage.events import Exported
 from storage.index import VersionRecord
+from storage.library_events import Exported
 from storage.portable import DIGEST, FORMAT, MANIFEST, Alias, Document, Manifest, Pieces, Revision, Said
 from storage.read import is_whole, read_content, stored_blocks
 from storage.recorded import find_records

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 
 from models.mending import library_holders
 from models.names import AliasRow, is_library, last_change, list_aliases, put_alias, real_name, rename_library
-from storage.events import Erased, read_events
+from storage.events import read_events
 from storage.index import VersionRecord
+from storage.library_events import Erased
 from storage.name_events import Aliased, Renamed, Unaliased
 from storage.naming import Names
 from storage.paths import check_identifier, tree_path

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from models.names import AliasRow
-from storage.events import Erased, Event, Told, Void
+from storage.events import Event, Told, Void
 from storage.index import VersionRecord
+from storage.library_events import Erased
 from storage.name_events import Aliased, Naming, Renamed, Unaliased
 
 _MOMENT = timedelta(microseconds=1)

@@ -32,7 +32,7 @@ from storage.erase.holders import Holding
 from storage.erase.note import Target, pending_notes
 from storage.erase.packs import Survey, Surveyed
 from storage.erase.scope import Scope, pending_scope
-from storage.events import ErasedFromBackups
+from storage.library_events import ErasedFromBackups
 from storage.progress import Progress, silent
 from storage.trail import Actor, behind, record_events
 from strongroom.errors import BackupError, InvalidRequest, NotFound, StalePlan

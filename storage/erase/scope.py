@@ -9,8 +9,9 @@ from pathlib import Path
 
 from storage.backup.repository import Repository
 from storage.erase.note import Note, Target
-from storage.events import Erased, ErasedFromBackups, Event, read_events
+from storage.events import Event, read_events
 from storage.index import VersionRecord
+from storage.library_events import Erased, ErasedFromBackups
 from storage.naming import Names
 
 

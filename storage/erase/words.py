@@ -15,8 +15,9 @@ from models.names import list_aliases
 from models.rows import LIBRARY_FACTS
 from storage.erase.note import Note, Target
 from storage.erase.scope import Scope
-from storage.events import Erased, Event, Labelled, LatestHeld, Removed, Void, parse_entry, read_events
+from storage.events import Event, Labelled, LatestHeld, Removed, Void, parse_entry, read_events
 from storage.index import VersionRecord
+from storage.library_events import Erased
 from storage.name_events import Unaliased
 from storage.naming import Names, under_todays_names
 from storage.recorded import find_records

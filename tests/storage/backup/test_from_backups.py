@@ -36,9 +36,10 @@ from storage.erase.needles import first_object
 from storage.erase.plan import find_targets
 from storage.erase.run import Erasure
 from storage.erase.scope import pending_scope
-from storage.events import ErasedFromBackups, append_events
+from storage.events import append_events
 from storage.findings import keep_findings
 from storage.journal import line_of
+from storage.library_events import ErasedFromBackups
 from storage.names import rename
 from storage.retention import Policy
 from storage.trail import Actor

@@ -22,8 +22,9 @@ from storage.erase.from_backups import FromBackups, GoneFromBackups
 from storage.erase.plan import find_targets
 from storage.erase.run import Erasure
 from storage.erase.scope import pending_scope
-from storage.events import REDACTED, Erased, Removed, append_events, read_events
+from storage.events import REDACTED, Removed, append_events, read_events
 from storage.index import VersionRecord
+from storage.library_events import Erased
 from storage.trail import Actor
 from tests.storage.test_rebuild import rebuilt
 from tests.support.archive import body, document, revisions
