@@ -15,7 +15,7 @@ from storage.index import Index, VersionRecord
 from storage.index_files import place_index
 from storage.layout import DataFolder
 from strongroom import durable
-from strongroom.errors import IntegrityError
+from strongroom.errors import IntegrityError, TransientIO
 
 BLOCK_BYTES = 1 << 20
 """Stored bytes a block digest covers: the most that is read before it can be verified."""
@@ -164,7 +164,10 @@ class SegmentWriter:
             when = written_at or min((one.stored_at for one in versions), default=None)
             index = Index(name, self.size_bytes, places, tuple(versions), tuple(one for one in replaces if one != name), when)
             told = place_index(self._index_part, self._folder.index(name), index)
-            durable.rename(self._part, target, "segment")
+            try:
+                durable.rename(self._part, target, "segment")
+            except FileNotFoundError as error:
+                raise TransientIO("A segment went while it was written: an erasure tidied there.") from error
             durable.fsync_folder(target.parent, "segment")
         return Finished(NewSegment(name, self.size_bytes, places, when), told)
 

@@ -29,6 +29,7 @@ from storage.backup.snapshot import EPOCH
 from storage.engine import Engine
 from storage.erase.backups import holding_backups
 from storage.erase.holders import Holding
+from storage.erase.indexes import forget_overtaken
 from storage.erase.note import Target, pending_notes
 from storage.erase.packs import Survey, Surveyed
 from storage.erase.scope import Scope, pending_scope
@@ -172,15 +173,15 @@ class _Work:
     def _anew(self, found: Surveyed, by: str) -> tuple[str, Surveyed]:
         """Take a full backup, and make sure that it holds nothing of it."""
         told = self._told
+        forget_overtaken(self._engine.archive, self._scope)
         create = Create(self._engine, self._repository, told.progress, self._now, told.pack_bytes, by)
         for _ in range(_TRIES):  # what a killed run has left may be more than is needed: then nobody knows what the rest is
             made = create.run(full=True, without=frozenset(found.holding))
             now = self._survey.run()
             if made.backup_id not in now.going:
                 return made.backup_id, now
-        raise BackupError(
-            f"The new backup {made.backup_id} holds something of it: {now.going[made.backup_id]} Nothing was removed."
-        )
+        said = f"The new backup {made.backup_id} holds something of it: {now.going[made.backup_id]}"
+        raise BackupError(f"{said} Nothing was removed.")
 
     def _needless(self, found: Surveyed, before: Collection[str]) -> set[str]:
         """Return the packs that none of the backups that stay needs; ``before``: those found to hold something of it earlier."""

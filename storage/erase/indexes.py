@@ -20,6 +20,7 @@ from storage.carry import carry_over
 from storage.compact import Compaction
 from storage.erase.needles import Gone
 from storage.erase.scope import Scope
+from storage.erase.words import wipe_told
 from storage.events import Removed, read_events
 from storage.index import Index, VersionRecord, read_index
 from storage.index_files import replace_index
@@ -87,6 +88,16 @@ def forget_records(archive: Archive, scope: Scope, gone: Gone) -> None:
                 replace_index(folder.tmp / f"{secrets.token_hex(16)}.index", path, told)
             with archive.database.write("erase") as connection:
                 note_change(connection, [index.segment_sha256], "changed")
+
+
+def forget_overtaken(archive: Archive, scope: Scope) -> None:
+    """Have journal and indexes not tell what a store told that the erasure overtook: it has told that anew, with a later time.
+
+    Raises:
+        DiskFull, TransientIO, PermissionRefused: as ``forget_records``.
+    """
+    wipe_told(archive.folder.journal, scope)
+    forget_records(archive, scope, Gone(frozenset(), frozenset()))
 
 
 def _is_doomed(record: VersionRecord, scope: Scope) -> bool:

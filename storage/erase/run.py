@@ -39,9 +39,8 @@ from storage.erase.note import Note, Target, drop_note, pending_notes, write_not
 from storage.erase.plan import Plan, StillHeld, make_plan, still_held
 from storage.erase.proof import Proof, prove
 from storage.erase.scope import Scope, names_told, scope_of
-from storage.erase.words import ends_of, erased, told_target, what_is_left
+from storage.erase.words import ends_of, erased, what_is_left, wipe_told
 from storage.events import REDACTED
-from storage.journal import wipe_entries
 from storage.name_events import Unaliased
 from storage.naming import Names
 from storage.pending import changing
@@ -177,7 +176,7 @@ class Erasure:
 
     def _scrub(self, note: Note, gone: Gone, scope: Scope, stored: set[tuple[str, str]]) -> None:
         folder = self.archive.folder
-        wipe_entries(folder.journal, lambda entry: told_target(entry, scope) is not None, gone.redacted, damaged_too=note.again)
+        wipe_told(folder.journal, scope, gone.redacted, damaged_too=note.again)
         scrub_tree(folder, note, gone, stored)
         self.tree.catch_up()
         scrub_trash(folder, gone)

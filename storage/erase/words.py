@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from storage.erase.note import Note, Target
 from storage.erase.scope import Scope
 from storage.events import Event, Labelled, LatestHeld, Removed, Void, parse_entry, read_events
 from storage.index import VersionRecord
+from storage.journal import wipe_entries
 from storage.library_events import Erased
 from storage.name_events import Unaliased
 from storage.naming import Names, under_todays_names
@@ -56,6 +58,13 @@ def told_target(entry: Mapping[str, Any], scope: Scope) -> Target | None:  # JSO
         return None
     at: datetime = event.stored_at if isinstance(event, VersionRecord | Void) else event.at
     return scope.target_of(event.library_id, getattr(event, "version", None), at)
+
+
+def wipe_told(
+    journal: Path, scope: Scope, redacted: Callable[[bytes], bytes] = lambda told: told, *, damaged_too: bool = False
+) -> int:
+    """Make each entry of a journal that tells of what is erased one that says nothing; see ``storage.journal.wipe_entries``."""
+    return wipe_entries(journal, lambda entry: told_target(entry, scope) is not None, redacted, damaged_too=damaged_too)
 
 
 def what_is_left(archive: Archive, library_id: str, note: Note) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,9 +27,11 @@ from storage.events import REDACTED, Removed, append_events, read_events
 from storage.index import VersionRecord
 from storage.library_events import Erased
 from storage.trail import Actor
+from strongroom.errors import TransientIO
 from tests.storage.test_rebuild import rebuilt
 from tests.support.archive import body, document, revisions
 from tests.support.backups import SMALL, back_up, repository_at, restored
+from tests.support.crash import observed
 
 ADA = Actor("person:ada", "request 4711")
 SECRET, OTHER, THIRD = "/secret/lib", "/other/lib", "/third/lib"
@@ -173,3 +176,29 @@ def test_a_content_is_as_old_as_whoever_had_it_first(engine: Engine, repository:
     assert erase(engine, SECRET).since == other
     scope = pending_scope(engine.folder.journal, repository, [(SECRET, None)])
     assert (list(scope.ends), scope.since) == ([(SECRET, None)], third)
+
+
+@pytest.mark.parametrize("at", ["index: write", "segment: rename", "segment: fsync folder"])
+def test_a_store_that_an_erasure_overtook_is_there_and_in_no_way_of_it(engine: Engine, repository: Repository, at: str) -> None:
+    """It had written its files; the journal is told of it once more behind the erasure, with the time of before."""
+    engine.store([document(SECRET, "1.0", body(n=10)), document(OTHER, "1.0", body(n=1))])
+    held = back_up(engine, repository)
+    began: list[str] = []
+
+    def beside(step: str) -> None:
+        if step == at and not began:
+            began.append(step)
+            with Engine(engine.folder.root).open() as other:
+                erase(other, SECRET)
+
+    documents = [document(SECRET, "2.0", body(n=2)), document(SECRET, "3.0", body(n=1))]
+    with observed(beside), suppress(TransientIO):
+        engine.store(documents)
+    assert began
+    assert [one.error for one in engine.store(documents)] == [None, None]
+    done = run(engine, repository)
+    assert (done.removed, done.left) == ((held.backup_id,), ())
+    assert [one.version for one in engine.versions(SECRET)] == ["3.0", "2.0"]
+    before = told_of(engine, SECRET)
+    assert rebuilt(engine).findings == ()
+    assert told_of(engine, SECRET) == before
