@@ -174,7 +174,7 @@ class _Round:
         return None, {}
 
     def _is_sound(self, manifest: Manifest) -> bool:
-        """Whether what the backup needs stays, now that it is there; else it goes again. An erasure waits for no backup.
+        """Whether what the backup needs stays, now that it is there; else it goes again: an erasure from backups waits for none.
 
         That dooms packs first, and looks for manifests then (``storage.erase.from_backups``): one of the two sees the other.
         """

@@ -19,7 +19,7 @@ _DOOMED_ANEW = (
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """Packs that a prune found unneeded at that time: nothing may build on them. They are removed a day later."""
+    """Packs that were found unneeded at that time: nothing may build on them. They are removed a day later, or were at once."""
 
     at: datetime
     packs: frozenset[str]
@@ -51,8 +51,7 @@ def doomed_packs(repository: Repository) -> set[str]:
     return {name for one in doomed(repository).values() for name in one.packs}
 
 
-def doom(repository: Repository, packs: Collection[str], at: datetime) -> str:
-    """Say of packs that nothing may build on them any more; return the name of the file that says so. Durable on return."""
+def doom(repository: Repository, packs: Collection[str], at: datetime) -> None:
+    """Say of packs that nothing may build on them any more. Durable on return."""
     name = f"{DOOMED}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
     repository.target.create(name, [json.dumps({"at": at.isoformat(), "packs": sorted(packs)}).encode()])
-    return name

@@ -20,7 +20,6 @@ from storage.backup.repository import BACKUPS, PACKS, Ref, Repository
 from storage.backup.resume import noted_packs
 from storage.backup.target import Stored
 from storage.erase.items import INDEX, JOURNAL, Items
-from storage.erase.note import Target
 from storage.erase.scope import Scope
 from storage.erase.tales import Tale, Telling
 from storage.events import REDACTED
@@ -36,8 +35,7 @@ SLACK = timedelta(days=1)
 class Surveyed:
     """What was found at a place. ``holding``: packs that hold something of it, or may, and why; ``going``: backups likewise.
 
-    ``unusable`` are backups whose manifests nobody can use, ``noted`` packs of runs that did not come to their end; ``targets``
-    what of the scope something was found of.
+    ``unusable`` are backups whose manifests nobody can use, ``noted`` packs of runs that did not come to their end.
     """
 
     manifests: tuple[Manifest, ...]
@@ -46,7 +44,6 @@ class Surveyed:
     holding: Mapping[str, str]
     going: Mapping[str, str]
     noted: Set[str]
-    targets: Set[Target]
 
     def needed(self, without: Collection[str]) -> set[str]:
         """Return the packs that backups need, but for these backups."""
@@ -89,8 +86,7 @@ class Survey:
         holding = {**self._unknown(named, packs, since), **telling, **dict.fromkeys(named.lost, _LOST)}
         holding = {name: said for name, said in holding.items() if name in packs}
         going = {one.backup_id: said for one in usable if (said := self._why(one, holding, gone))}
-        targets = {target for tale in tales.values() if tale is not None for target in tale.targets}
-        return Surveyed(usable, _said(every), packs, holding, going, {one.name for one in noted}, targets)
+        return Surveyed(usable, _said(every), packs, holding, going, {one.name for one in noted})
 
     def _gone(self, tales: Iterable[Tale | None]) -> set[bytes]:
         """Return the contents that are to be nowhere: of what is erased, those that nothing else here needs."""
